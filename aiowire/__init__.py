@@ -1,0 +1,81 @@
+"""Compose concurrent programs from wires, on asyncio, uvloop and trio.
+
+A *wire* is any callable that takes the event loop, performs one step, and returns ``None`` or the
+next wire. An :class:`EventLoop` runs wires as chains of such steps; a :class:`Poller` starts them
+when a descriptor or a socket is ready.
+
+What is guaranteed:
+
+- When the block of an :class:`EventLoop` has been left, nothing that was started in it runs.
+- A failure reaches its handler once, or leaves the block in an :exc:`UnhandledException`. Nothing
+  is swallowed.
+- Wires are values: building one runs nothing, and each can be started any number of times.
+- Whatever a program is made of, other tasks get their turn about every millisecond.
+
+In which order to read the files, each of which uses only those above it::
+
+    _errors     exceptions, and the notes that failures carry
+    _check      arguments that are refused, and in which words
+    _wire       Wire, and the sequential algebra: Sequence, Repeat, Forever
+    _call       Call, its continuation, never
+    _chain      a started wire, followed from step to step
+    _worker     the tasks that run chains
+    _loop       EventLoop
+    _context    a stretch of a task in a context of its own
+    backends/   the kinds of readiness
+    _watch      what runs in a poller
+    _poller     Poller
+    _run        run()
+    __main__    the command
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._call import Call, never
+from ._chain import Handle, Handler
+from ._errors import UnhandledException
+from ._loop import EventLoop
+from ._run import run
+from ._wire import AnyWire, Forever, Repeat, Sequence, Wire, done
+from .backends import POLLIN, POLLOUT
+
+if TYPE_CHECKING:
+    from ._poller import Poller
+
+__all__ = [
+    "POLLIN",
+    "POLLOUT",
+    "AnyWire",
+    "Call",
+    "EventLoop",
+    "Forever",
+    "Handle",
+    "Handler",
+    "Poller",
+    "Repeat",
+    "Sequence",
+    "UnhandledException",
+    "Wire",
+    "__version__",
+    "done",
+    "never",
+    "run",
+]
+
+__version__: str
+
+
+def __getattr__(name: str) -> object:
+    """Import what not every program uses when it is first asked for."""
+    if name == "Poller":
+        from ._poller import Poller as value
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("aiowire")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value

@@ -1,0 +1,98 @@
+"""Calls as wires: :class:`Call`, what it can continue with, and :data:`never`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+import anyio
+
+from ._check import check_function, name_of
+from ._wire import Constant, Rest, Wire, resolve
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
+
+__all__ = ["Call", "never"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Call(Wire, Generic[R]):
+    """Call a function that knows nothing of event loops, and finish.
+
+    The function may be async or plain: an awaitable result is awaited. The result is dropped,
+    unless :meth:`then` says what to do with it.
+
+    :param f: the function
+    :param args: its positional arguments
+    :param kwargs: its keyword arguments
+    :raises TypeError: when ``f`` is not callable
+
+    *Cancellation*: that of ``f``. ::
+
+        ev.start(Call(anyio.sleep, 0.1) >> Call(print, "beep"))
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __init__(
+        self: Call[R], f: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Call[R], f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    def __init__(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        super().__init__(f, *args, **kwargs)
+
+    async def __call__(self, ev: EventLoop) -> Rest:
+        """Make the call and finish."""
+        await resolve(self._fn(*self._args, **self._kwargs))
+        return None
+
+    def then(self, k: Callable[[R], Rest | Awaitable[Rest]], /) -> Then[R]:
+        """Continue with the wire, or ``None``, that ``k(result)`` returns.
+
+        :param k: a function, async or plain, of the result of the call
+        :raises TypeError: when ``k`` is not callable
+
+        *Cancellation*: while ``f`` runs, that of ``f``; a result that ``f`` gave before the
+        cancellation took effect is passed to ``k``. ::
+
+            ev.start(Call(anyio.run_process, "date").then(lambda p: Call(print, p.stdout)))
+        """
+        return Then(self, k)
+
+
+class Then(Wire, Generic[R]):
+    """A call, and the continuation that gets its result."""
+
+    __slots__ = ("_call", "_k")
+
+    def __init__(self, call: Call[R], k: Callable[[R], Rest | Awaitable[Rest]]) -> None:
+        check_function(k, "then")
+        self._call = call
+        self._k = k
+
+    async def __call__(self, ev: EventLoop) -> Rest:
+        """Make the call and give back what the continuation says."""
+        call = self._call
+        result = await resolve(call._fn(*call._args, **call._kwargs))
+        rest: Rest = await resolve(self._k(result))
+        return rest
+
+    def __repr__(self) -> str:
+        return f"{self._call!r}.then({name_of(self._k)})"
+
+
+async def _wait_for_ever(ev: EventLoop) -> None:
+    await anyio.sleep_forever()
+
+
+#: The wire that never finishes until it is cancelled.
+never: Wire = Constant("never", _wait_for_ever)

@@ -1,0 +1,204 @@
+"""A chain: a started wire, followed from step to step until nothing is left to do.
+
+:func:`follow` is the inner loop of the whole library. It does what this does, only faster and
+with a turn for the other tasks in between::
+
+    while wire is not None:
+        wire = await take_step(wire, ev)
+
+The speed comes from three things. Composed wires are unfolded here instead of being called, so
+a step costs one call whatever surrounds it. A wire that returns itself skips all checks. And
+the clock is the only thing looked at between steps: a chain that has to stop or to give way
+finds that its time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context
+from time import monotonic
+from types import CodeType, CoroutineType
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ._check import bad_rest, name_of
+from ._errors import annotate, bare
+from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, resolve
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
+    from ._watch import Slot
+    from ._worker import Worker
+
+__all__ = ["Handle", "Handler"]
+
+#: Gets the failure of a chain; may be async; the wire that it returns goes on in that chain.
+Handler: TypeAlias = "Callable[[EventLoop, Exception], Any]"
+
+#: How long a chain may run, in seconds, before other tasks get their turn.
+SLICE = 0.001
+
+#: The time when the slice of a chain ends that has been cancelled.
+AT_ONCE = float("-inf")
+
+
+class Handle:
+    """One chain, as the code sees it that started the wire.
+
+    Made by :meth:`EventLoop.start() <aiowire.EventLoop.start>`, never by hand.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_cancelled",
+        "_code",
+        "_context",
+        "_done",
+        "_ended",
+        "_ev",
+        "_exception",
+        "_handler",
+        "_loop",
+        "_name",
+        "_offset",
+        "_until",
+        "_wire",
+        "_worker",
+    )
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        ev: EventLoop,
+        wire: AnyWire,
+        handler: Handler | None,
+        name: str | None,
+        context: Context,
+        code: CodeType,
+        offset: int,
+    ) -> None:
+        self._loop = loop  # the loop that runs the chain
+        self._ev = ev  # the loop that its wires are called with
+        self._wire = wire
+        self._handler = handler
+        self._name = name
+        self._context = context
+        self._code = code  # where it was started, see annotate()
+        self._offset = offset
+        self._worker: Worker | None = None  # the task that runs it, once it has begun
+        self._until = 0.0  # when its slice of time ends
+        self._ended: anyio.Event | Slot | None = None  # told when it has ended
+        self._exception: Exception | None = None
+        self._cancelled = False
+        self._done = False
+
+    @property
+    def name(self) -> str:
+        """The name given to ``start``, or else the wire as text."""
+        return name_of(self._wire) if self._name is None else self._name
+
+    @property
+    def done(self) -> bool:
+        """Whether the chain has ended: run to its end, failed, or been cancelled."""
+        return self._done
+
+    @property
+    def exception(self) -> Exception | None:
+        """The failure that the chain ended with, or ``None``.
+
+        It is ``None`` while the chain runs, and after it has run to its end, was cancelled, or
+        had its failure taken by its handler.
+        """
+        return self._exception
+
+    def cancel(self) -> None:
+        """Cancel the chain, and leave all others alone.
+
+        A chain that has not begun never will. One that waits for something gets the
+        cancellation there; one that is between two steps stops. The chain ends once its
+        clean-up has run: ``await handle.wait()`` to know. A chain that has ended is left as it
+        is. The failure handler never sees a cancellation.
+        """
+        if self._done:
+            return
+        self._cancelled = True
+        self._until = AT_ONCE
+        if self._worker is None:
+            self._loop._chain_ended(self)
+        else:
+            self._worker.task.cancel()
+
+    async def wait(self) -> None:
+        """Wait until the chain has ended, however it ends; its failure is not raised here.
+
+        :raises RuntimeError: when called by the very chain it would wait for
+
+        *Cancellation*: only the waiting is cancelled; the chain runs on.
+        """
+        if self._loop._current is self:
+            raise RuntimeError(f"wire {self.name!r} cannot wait for its own end")
+        if self._ended is None:
+            self._ended = anyio.Event()
+        if self._done:
+            self._ended.set()
+        await self._ended.wait()
+
+    def annotate(self, exc: BaseException) -> None:
+        """Note on a failure which wire it ended, and where that was started."""
+        annotate(exc, self._wire, self._code, self._offset)
+
+    def __repr__(self) -> str:
+        state = "done" if self._done else "running" if self._worker else "waiting to begin"
+        return f"<aiowire.Handle {self.name!r} {state}>"
+
+
+async def follow(chain: Handle, wire: AnyWire) -> None:
+    """Run a wire, and the wires that it leaves, to the end."""
+    ev = chain._ev
+    clock = monotonic
+    coroutine = CoroutineType
+    todo: Todo = None
+    while True:
+        if type(wire) in COMPOSITES:
+            wire, todo = expose(wire, todo)
+        while True:
+            rest: Any = wire(ev)
+            if type(rest) is coroutine:
+                rest = await rest
+            elif rest is not None:
+                rest = await resolve(rest)
+            if rest is not wire:
+                break
+            if clock() >= chain._until:
+                await checkpoint()
+        if rest is not None:
+            if not callable(rest):
+                raise bad_rest(wire, rest)
+            wire = rest
+        elif todo is None:
+            return
+        else:
+            wire, todo = todo
+        if clock() >= chain._until:
+            await checkpoint()
+
+
+async def follow_handled(chain: Handle, wire: AnyWire) -> None:
+    """Follow a wire, and where it fails the wire that the handler gives, and so on."""
+    todo: Rest = wire
+    while todo is not None:
+        try:
+            return await follow(chain, todo)
+        except Exception as exc:
+            chain.annotate(exc)
+            todo = await handle(cast("Handler", chain._handler), chain._ev, exc)
+
+
+async def handle(handler: Handler, ev: EventLoop, exc: Exception) -> Rest:
+    """Pass a failure to a handler, and give back the wire that goes on in its place."""
+    rest = await resolve(handler(ev, cast("Exception", bare(exc))))
+    if rest is not None and not callable(rest):
+        raise bad_rest(handler, rest)
+    return cast("Rest", rest)

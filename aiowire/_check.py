@@ -1,0 +1,103 @@
+"""Checks of arguments, and the words in which a wrong one is refused.
+
+Each check names the mistake, the value, and what to write instead. A coroutine object that was
+passed where a function belongs is closed before the error is raised, so that Python does not
+warn about it a second time, at some later and less helpful moment.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from functools import partial
+from operator import index
+from typing import Any
+
+__all__: list[str] = []
+
+
+def name_of(wire: object) -> str:
+    """Name a wire as a person would: a function by its name, an expression by its text."""
+    if isinstance(wire, partial):
+        return call_text("partial", wire.func, wire.args, wire.keywords)
+    name = getattr(wire, "__qualname__", None)
+    return name.rpartition("<locals>.")[2] if isinstance(name, str) else repr(wire)
+
+
+def call_text(name: str, fn: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Write a call as it stands in a program: ``name(fn, 1, key='x')``."""
+    given = [name_of(fn), *map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items())]
+    return f"{name}({', '.join(given)})"
+
+
+def _close(value: object) -> None:
+    if inspect.iscoroutine(value):
+        value.close()
+
+
+def _mistaken(value: object) -> str:
+    """Describe a value that should have been callable."""
+    if inspect.iscoroutine(value):
+        return f"the coroutine object of a call that was already made, {value.__qualname__}(...)"
+    return f"{value!r}, which is not callable"
+
+
+def check_function(value: object, user: str) -> None:
+    """Refuse anything but a function as the first argument of ``user(f, ...)``."""
+    if callable(value):
+        return
+    got = _mistaken(value)
+    _close(value)
+    raise TypeError(f"{user}(f, ...) calls f itself, so give it the function: got {got}")
+
+
+def check_wire(value: object, call: str) -> None:
+    """Refuse anything but a wire; ``call`` is the right call with ``wire`` as its operand."""
+    if callable(value):
+        return
+    got = _mistaken(value)
+    hint = f"write {call.format(wire=value.__name__)}" if inspect.iscoroutine(value) else (
+        f"write {call.format(wire='f')} with a function f(ev)"
+    )
+    _close(value)
+    raise TypeError(f"a wire is a callable that takes the event loop, got {got}; {hint}")
+
+
+def bad_rest(wire: object, value: object) -> TypeError:
+    """Make the error for a step that gave back neither ``None`` nor a wire."""
+    fn = getattr(wire, "_fn", wire)
+    error = TypeError(
+        f"wire {name_of(fn)!r} returned {value!r}; a wire returns None or another wire"
+    )
+    _close(value)
+    return error
+
+
+def check_times(n: object) -> float:
+    """Give back a number of repetitions: a whole number from 0, or ``math.inf``."""
+    if n == math.inf:
+        return math.inf
+    try:
+        times = index(n)  # type: ignore[arg-type]
+    except TypeError:
+        problem = ValueError if isinstance(n, float) else TypeError
+        raise problem(f"a wire is repeated a whole number of times, got {n!r}") from None
+    if times < 0:
+        raise ValueError(f"a wire cannot be repeated {n!r} times; 0 finishes at once")
+    return times
+
+
+def check_seconds(seconds: object, name: str) -> float:
+    """Give back a number of seconds, 0 or more; ``None`` is no limit, ``math.inf``."""
+    if seconds is None:
+        return math.inf
+    try:
+        number = float(seconds)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(seconds, (str, bytes, bytearray)):
+        raise TypeError(f"{name} is a number of seconds or None, got {seconds!r}")
+    if not number >= 0:  # NaN compares false
+        raise ValueError(f"{name} is 0 seconds or more, or None for no limit, got {seconds!r}")
+    return number

@@ -1,0 +1,74 @@
+"""What goes wrong: the exceptions of the library and the notes that failures carry."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from collections.abc import Iterable, Sequence as SequenceOf
+from types import CodeType
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
+
+__all__ = ["UnhandledException"]
+
+# A failure's note is for reading: a program of 100,000 parts is cut in the middle.
+_brief = reprlib.Repr()
+_brief.maxother = 1000
+
+
+class UnhandledException(ExceptionGroup[Exception]):
+    """The failures of wires that nobody handled, all of them, in the order they happened.
+
+    It is raised where the block of an :class:`~aiowire.EventLoop` is left. The first failure
+    is also its ``__cause__``. Being an :class:`ExceptionGroup`, it can be taken apart with
+    ``except*``.
+    """
+
+    def derive(self, excs: SequenceOf[Exception], /) -> UnhandledException:  # type: ignore[override]
+        return UnhandledException(self.message, excs)
+
+
+def unhandled(failures: SequenceOf[Exception]) -> UnhandledException:
+    """Make the group of these failures, with the first one as its cause."""
+    number = "a wire" if len(failures) == 1 else f"{len(failures)} wires"
+    group = UnhandledException(f"{number} failed with no handler", failures)
+    group.__cause__ = failures[0]
+    return group
+
+
+def bare(exc: BaseException) -> BaseException:
+    """Take a single failure out of the group, or the groups in groups, that hold it."""
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc
+
+
+def leaves(exc: BaseException) -> Iterable[BaseException]:
+    """Give the exceptions in a group, and in the groups in it, that are no groups."""
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from leaves(inner)
+    else:
+        yield exc
+
+
+def line_of(code: CodeType, offset: int) -> int:
+    """Give the source line of the instruction at this offset.
+
+    It is worked out only when somebody asks: a wire is started a million times for each time
+    that one fails, and keeping two numbers costs less than looking up a line.
+    """
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+def annotate(exc: BaseException, wire: object, code: CodeType, offset: int) -> None:
+    """Note on a failure which wire it ended and where the chain of that wire was started."""
+    where = f"{code.co_filename}:{line_of(code, offset)}"
+    note = f"in wire {_brief.repr(wire)}, started at {where}"
+    notes = getattr(exc, "__notes__", [])  # add_note() is missing before Python 3.11
+    if note not in notes:
+        exc.__notes__ = [*notes, note]  # type: ignore[attr-defined]

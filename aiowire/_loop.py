@@ -1,0 +1,309 @@
+"""The event loop: a block that runs wires, and is left when all of them have ended."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
+from threading import get_ident
+from types import CodeType
+from typing import overload
+
+import anyio
+
+from ._chain import AT_ONCE, Handle, Handler
+from ._check import check_seconds, check_wire
+from ._errors import leaves, unhandled
+from ._wire import AnyWire
+from ._worker import EAGER, Worker
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["EventLoop"]
+
+
+class EventLoop(anyio.AsyncContextManagerMixin):
+    """Run wires, each as a chain of steps of its own, until all have ended.
+
+    :param timeout: how many seconds after the block was entered everything in it is cancelled,
+        its body included; ``None`` or :data:`math.inf` for no limit
+    :raises TypeError: when ``timeout`` is not a number
+    :raises ValueError: when ``timeout`` is negative or NaN
+
+    Leaving the block waits for every chain, those too that were started by chains. A chain that
+    fails with nobody to handle it cancels all others, and the block raises
+    :exc:`UnhandledException`, a group of all failures, once everything is cleaned up. An
+    exception from the body does the same, and leaves as itself. A loop can be entered again
+    after it was left.
+
+    *Cancellation*: cancelling the task that is in the block cancels the body and all chains.
+    The block is left when the clean-up of all of them has run. ::
+
+        async with EventLoop(timeout=5) as ev:
+            ev.start(Call(anyio.sleep, 0.1) >> Call(print, "beep"))
+    """
+
+    def __init__(self, timeout: float | None = None) -> None:
+        self._seconds = check_seconds(timeout, "timeout")
+        #: The time limit in seconds, as it was given.
+        self.timeout = timeout
+        self._tasks: anyio.abc.TaskGroup | None = None  # of the block, while it is entered
+        self._timed_out = self._cancelled = False
+        self._current: Handle | None = None  # the chain whose code is running this moment
+        self._lent: set[EventLoop] = set()  # loops that run chains in the name of this one
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the block was left, the last time it was, because its time was up."""
+        return self._timed_out
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called since the block was last entered."""
+        return self._cancelled
+
+    @overload
+    def start(self, wire: None, handler: Handler | None = None, *, name: str | None = None) -> None: ...
+
+    @overload
+    def start(
+        self, wire: AnyWire, handler: Handler | None = None, *, name: str | None = None
+    ) -> Handle: ...
+
+    def start(
+        self, wire: AnyWire | None, handler: Handler | None = None, *, name: str | None = None
+    ) -> Handle | None:
+        """Start a chain: the wire, the wire that it leaves, and so on to the end.
+
+        Nothing of the wire runs yet when this returns. Chains begin in the order in which they
+        were started, each in its own copy of the present :mod:`context <contextvars>`.
+
+        :param wire: the wire; ``None`` does nothing
+        :param handler: called once with ``(ev, exc)`` when the chain fails, in that chain. It
+            may be async. The wire that it returns, if any, goes on in the chain, under the same
+            handler; what it raises has no handler. Cancellation, :exc:`KeyboardInterrupt` and
+            :exc:`SystemExit` are not failures. A group with one failure is passed as that.
+        :param name: what the handle, and so the person who debugs, calls the chain
+        :return: a handle on the chain, or ``None`` for ``None``
+        :raises TypeError: when ``wire`` or ``handler`` is not callable
+        :raises RuntimeError: outside the block, and from another thread, where the right call
+            is ``anyio.from_thread.run_sync(ev.start, wire)``
+        """
+        if wire is None:
+            return None
+        check_wire(wire, "ev.start({wire})")
+        if handler is not None and not callable(handler):
+            raise TypeError(f"a handler is a function of (ev, exc), got {handler!r}")
+        caller = sys._getframe(1)
+        return self._start(
+            wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self
+        )
+
+    def _start(
+        self,
+        wire: AnyWire,
+        handler: Handler | None,
+        name: str | None,
+        context: Context,
+        code: CodeType,
+        offset: int,
+        ev: EventLoop,
+    ) -> Handle:
+        """Start a chain whose wires are called with ``ev``, on behalf of the code at ``code``."""
+        self._check_inside("start")
+        chain = Handle(self, ev, wire, handler, name, context, code, offset)
+        self._live += 1
+        self._queue.append(chain)
+        if self._current is None and not self._coming:
+            self._call_workers(1)
+        return chain
+
+    def cancel(self) -> None:
+        """Cancel everything in the block at once, its body included; it is left quietly.
+
+        Wires that have not begun never will. :attr:`cancelled` is true from now on.
+
+        :raises RuntimeError: outside the block, and from another thread
+        """
+        self._check_inside("cancel")
+        self._cancelled = True
+        self._cancel_all()
+
+    async def run(self, timeout: float | None = None) -> None:
+        """Wait in the body until no chain is left, or some time has passed; cancel nothing.
+
+        :param timeout: how many seconds to wait at most; ``None`` for as long as it takes
+        :raises RuntimeError: outside the block, and in a wire of this same loop, which would
+            wait for itself
+        :raises ValueError: when ``timeout`` is negative or NaN
+
+        *Cancellation*: only the waiting is cancelled.
+        """
+        self._check_inside("run")
+        for loop in (self, *self._lent):
+            if loop._current is not None:
+                name = loop._current.name
+                raise RuntimeError(f"wire {name!r} would wait for itself in ev.run()")
+        with anyio.move_on_after(check_seconds(timeout, "timeout")):
+            await anyio.lowlevel.checkpoint()
+            while self._live:
+                await self._idle.wait()
+
+    def _check_inside(self, method: str) -> None:
+        if self._tasks is None or (self._closing and not self._live):
+            raise RuntimeError(
+                f"ev.{method}() works inside the block only: async with EventLoop() as ev: ..."
+            )
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                f"ev.{method}() was called from another thread; "
+                f"call anyio.from_thread.run_sync(ev.{method}, ...) there"
+            )
+
+    # The block.
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[EventLoop, None]:
+        if self._tasks is not None:
+            raise RuntimeError("this EventLoop is entered already; make one for each block")
+        self._reset()
+        body = left = None
+        try:
+            with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as limit:
+                async with anyio.create_task_group() as self._tasks:
+                    try:
+                        yield self
+                    except self._cancellation:
+                        raise
+                    except BaseException as exc:
+                        body = exc
+                        self._cancel_all()
+                    finally:
+                        self._close()
+        except BaseException as exc:  # not a wire's: cancellation from outside, an interrupt
+            left = exc
+        finally:
+            self._drop_queue()
+            self._tasks = None
+        self._timed_out = limit.cancel_called
+        self._raise(body, left)
+
+    def _reset(self) -> None:
+        """Make everything that belongs to one stay in the block."""
+        self._timed_out = self._cancelled = False
+        self._closing = False  # the body has ended
+        self._thread = get_ident()
+        self._cancellation = anyio.get_cancelled_exc_class()
+        self._queue: deque[Handle] = deque()  # chains that have not begun
+        self._pool: deque[Worker] = deque()  # workers with nothing to do
+        self._coming = 0  # workers on their way to the queue
+        self._live = 0  # chains that have not ended
+        self._idle = anyio.Event()  # set when the last chain has ended
+        self._failures: list[Exception] = []
+        self._interrupts: list[BaseException] = []  # KeyboardInterrupt, SystemExit and the like
+
+    def _close(self) -> None:
+        """Begin to leave: the task group waits for the workers, and they for the chains."""
+        self._closing = True
+        if not self._live:
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        for worker in self._pool:
+            worker.wake(to_work=False)
+        self._pool.clear()
+
+    def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
+        """Raise what the block ends with, if anything; leave nothing out."""
+        if isinstance(left, self._cancellation):
+            cancelled = left
+        else:
+            cancelled = None
+            self._sort(left)
+        alone = body is not None and not (self._failures or self._interrupts)
+        if body is not None and alone and isinstance(body, Exception):
+            raise body
+        first, self._failures = self._failures, []
+        self._sort(body)
+        failures = [*self._failures, *first]
+        if self._interrupts:
+            raise self._interrupts[0] from (unhandled(failures) if failures else None)
+        if failures:
+            raise unhandled(failures)
+        if cancelled is not None:
+            raise cancelled
+
+    # Chains and workers.
+
+    def _call_workers(self, n: int) -> None:
+        """Send up to ``n`` workers to the queue, of which each may have to stay with a chain."""
+        wanted = min(len(self._queue), EAGER, self._coming + n)
+        while self._coming < wanted:
+            self._coming += 1
+            if self._pool:
+                self._pool.pop().wake(to_work=True)
+            else:
+                worker = Worker(self)
+                worker.task = self._tasks.create_task(worker, name="aiowire worker")
+
+    def _worker_lost(self, on_its_way: bool) -> None:
+        """Note that a worker was cancelled while it had no chain: all are being cancelled."""
+        self._coming -= on_its_way
+        self._pool.clear()
+        self._drop_queue()
+
+    def _chain_ended(self, chain: Handle) -> None:
+        chain._done = True
+        chain._worker = None
+        if chain._ended is not None:
+            chain._ended.set()
+        self._live -= 1
+        if not self._live:
+            self._idle.set()
+            self._idle = anyio.Event()
+            if self._closing:
+                self._dismiss()
+
+    def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
+        """End a chain that raised something."""
+        number = len(self._failures)
+        if self._sort(exc):
+            chain.annotate(exc)
+            for failure in self._failures[number:]:
+                chain.annotate(failure)
+                chain._exception = failure
+            self._cancel_all()
+        else:
+            chain._cancelled = True
+        self._chain_ended(chain)
+
+    def _sort(self, exc: BaseException | None) -> bool:
+        """Put what was raised where it belongs; say if it was more than a cancellation."""
+        if exc is None or isinstance(exc, self._cancellation):
+            return False
+        if isinstance(exc, Exception):
+            self._failures.append(exc)
+            return True
+        if not isinstance(exc, BaseExceptionGroup):
+            self._interrupts.append(exc)
+            return True
+        failures, others = exc.split(Exception)
+        interrupts = [e for e in leaves(others) if not isinstance(e, self._cancellation)] if others else []
+        if failures is not None:
+            self._failures.append(failures)
+        self._interrupts += interrupts
+        return bool(failures or interrupts)
+
+    def _cancel_all(self) -> None:
+        if self._current is not None:
+            self._current._until = AT_ONCE
+        self._tasks.cancel_scope.cancel()
+        self._drop_queue()
+
+    def _drop_queue(self) -> None:
+        """End the chains that have not begun, and never will, as cancelled."""
+        while self._queue:
+            self._queue.popleft().cancel()

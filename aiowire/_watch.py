@@ -1,0 +1,216 @@
+"""Watches: what runs in a poller.
+
+A running poller is a nested loop, its *session*. In that, each registration has a chain, its
+*watch*, which goes round this::
+
+    wait until the source is ready
+    take the first step of its wire        # this is what reads the source
+    start the rest of that wire, if any, as a chain of its own
+
+So there is no task, nor anything else, for each event. The wires get as ``ev`` the loop in which
+the poller was started, and what they start there is no longer the poller's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from time import monotonic
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ._chain import Handle, Handler, handle
+from ._context import InContext
+from ._errors import annotate
+from ._loop import EventLoop
+from ._wire import AnyWire, Rest, take_step
+from .backends._arrivals import make_arrivals
+
+if TYPE_CHECKING:
+    from .backends import Readiness
+
+__all__: list[str] = []
+
+#: How often, in seconds, sources are checked for having been closed behind the poller's back.
+CHECK_SECONDS = 0.5
+
+
+class Watch:
+    """One registration: a source, the directions, and the wire to start."""
+
+    def __init__(
+        self,
+        source: Any,
+        wire: AnyWire,
+        flags: int,
+        readiness: Readiness,
+        handler: Handler | None,
+        siblings: list[Watch],
+        code: CodeType,
+        offset: int,
+    ) -> None:
+        self.source = source
+        self.wire = wire
+        self.flags = flags
+        self.readiness = readiness
+        self.handler = handler
+        self.siblings = siblings  # the watches of the same source, this one among them
+        self.context = copy_context()  # that of the call that registers
+        self.code, self.offset = code, offset  # where that call stands
+        self._chain: Handle | None = None
+        self._is_waiting = False
+        self._is_stopped = False
+
+    def begin(self, session: Session) -> None:
+        """Start the chain that watches."""
+        self._is_stopped = False
+        self._is_waiting = True
+        self._session = session
+        self._chain = session.start(self, self.run, self.context.copy())
+
+    def stop(self) -> None:
+        """Start the wire no more; leave a step that is under way alone."""
+        self._is_stopped = True
+        if self._is_waiting and self._chain is not None:
+            self._chain.cancel()
+
+    def forget(self) -> None:
+        """Unregister the source in this direction, for nothing more can come of it."""
+        self._is_stopped = True
+        self.siblings.remove(self)
+
+    async def run(self, ev: EventLoop) -> None:
+        """Start the wire each time that the source is ready."""
+        self.readiness.open(self._session.arrivals)
+        try:
+            while not self._is_stopped:
+                await self._start_once(ev)
+                if self._chain is not None and monotonic() >= self._chain._until:
+                    await checkpoint()
+        finally:
+            self.readiness.close()
+
+    async def _start_once(self, ev: EventLoop) -> None:
+        self._is_waiting = True
+        try:
+            more = await self.readiness.wait(self.flags)
+        except Exception as exc:
+            self.forget()
+            step = self.fail(ev, exc)
+        else:
+            step = self._step(ev)
+            if self._session.slots is not None:
+                async with self._session.slots:
+                    pass
+            if self._is_stopped:
+                step.close()
+                return
+            if not more:
+                self.forget()
+        self._is_waiting = False
+        context = self.context.copy()
+        rest = await InContext(context, step)
+        for watch in self.siblings:
+            watch.readiness.used()
+        if rest is not None:
+            await self._session.start_rest(self, rest, context)
+
+    async def _step(self, ev: EventLoop) -> Rest:
+        """Take the first step of the wire."""
+        try:
+            return await take_step(self.wire, ev)
+        except Exception as exc:
+            return await self.fail(ev, exc)
+
+    async def fail(self, ev: EventLoop, exc: Exception) -> Rest:
+        """Pass a failure to the handler, or on."""
+        annotate(exc, self.wire, self.code, self.offset)
+        if self.handler is None:
+            raise exc
+        return await handle(self.handler, ev, exc)
+
+
+class Slot:
+    """A place among the rests in flight, told when the chain in it has ended."""
+
+    def __init__(self, slots: anyio.Semaphore) -> None:
+        self.set = slots.release
+
+
+class Session:
+    """One run of a poller."""
+
+    def __init__(
+        self, ev: EventLoop, watches: Callable[[], Iterable[Watch]], limit: int | None
+    ) -> None:
+        self.arrivals = make_arrivals()
+        self.slots = None if limit is None else anyio.Semaphore(limit)
+        self._ev = ev
+        self._watches = watches
+        self._loop = EventLoop()
+        self._stopped = anyio.Event()
+        self._listener: Handle | None = None
+
+    async def run(self) -> None:
+        """Watch the sources until told to stop, and let what is under way come to its end."""
+        self._ev._lent.add(self._loop)
+        try:
+            async with self._loop:
+                if self.arrivals is not None:
+                    self._listener = self._loop.start(self.arrivals.listen)
+                for watch in self._watches():
+                    self.begin(watch)
+                while not self._stopped.is_set():
+                    with anyio.move_on_after(CHECK_SECONDS):
+                        await self._stopped.wait()
+                    self._check()
+        finally:
+            self._ev._lent.discard(self._loop)
+            if self.arrivals is not None:
+                self.arrivals.close()
+
+    def begin(self, watch: Watch) -> None:
+        """Watch a source, unless the session is stopping."""
+        if not self._stopped.is_set():
+            watch.begin(self)
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopped.set()
+        for watch in self._watches():
+            watch.stop()
+        if self._listener is not None:
+            self._listener.cancel()
+
+    def start(self, watch: Watch, wire: AnyWire, context: Context) -> Handle:
+        """Start a chain on behalf of a watch."""
+        return self._loop._start(wire, None, None, context, watch.code, watch.offset, self._ev)
+
+    async def start_rest(self, watch: Watch, rest: AnyWire, context: Context) -> None:
+        """Start the rest of a wire as soon as there is a place for it."""
+        if self.slots is not None:
+            await self.slots.acquire()
+        chain = self._loop._start(
+            rest, watch.handler, None, context, watch.code, watch.offset, self._ev
+        )
+        if self.slots is not None:
+            chain._ended = Slot(self.slots)
+
+    def _check(self) -> None:
+        """Find the sources that were closed without a word."""
+        for watch in list(self._watches()):
+            try:
+                watch.readiness.check()
+            except Exception as exc:
+                watch.stop()
+                watch.forget()
+                self._start_failure(watch, exc)
+
+    def _start_failure(self, watch: Watch, exc: Exception) -> None:
+        async def fail(ev: EventLoop) -> Rest:
+            return await watch.fail(ev, exc)
+
+        self.start(watch, fail, watch.context.copy())

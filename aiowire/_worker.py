@@ -1,0 +1,219 @@
+"""Workers: the child tasks that run chains, many of them one after another.
+
+A task costs some 20 microseconds to start, a chain that never waits should cost one. So a chain
+gets no task of its own. All chains that wait to begin stand in one queue. A worker takes the
+first, runs it, and takes the next: for as long as chains end without waiting for anything, one
+task serves them all. When a chain does wait, its worker becomes the task of that chain, and
+stays with it to its end, for cancel scopes, locks and the like belong to a task. The queue is
+then left to other workers: the one that leaves it wakes two, while more chains are queued than
+workers are on their way, so that the number of workers doubles with each pass of the loop, up
+to :data:`EAGER`. A worker that finds nothing to do waits in a pool to be woken again.
+
+What is each chain's own nevertheless:
+
+- its *context*: each stretch of a chain, from one wait to the next, is run inside the chain's
+  own :class:`contextvars.Context`;
+- its *cancellation*: a worker is a task with a cancel scope (anyio's ``TaskHandle``). Once that
+  is cancelled the worker ends with its chain, and never serves another.
+
+To know when a chain waits, a worker has to stand between the chain's coroutine and the task. It
+is a coroutine written by hand: ``send`` and ``throw`` pass on what comes from the task, and what
+the chain's coroutine yields is what it waits for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Generator
+from time import monotonic
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._chain import AT_ONCE, SLICE, Handle, follow, follow_handled
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
+
+__all__: list[str] = []
+
+#: At most so many workers are woken at a time. More would begin all queued chains in the same
+#: pass, and 10,000 chains that wait at the same time are slower than 10 times 1,000: their
+#: tasks no longer fit into the processor's cache.
+EAGER = 4
+
+#: A worker that nobody needed for so many seconds is let go when the next one comes back.
+KEEP = 10.0
+
+
+def is_cancelled() -> bool:
+    """Say whether a cancel scope round the running task is cancelled."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+class Worker(Coroutine[Any, Any, None]):
+    """A coroutine that serves the queue of a loop."""
+
+    __slots__ = ("_chain", "_coro", "_loop", "_on_its_way", "_woken", "idle_since", "task")
+
+    task: anyio.TaskHandle[None]
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._loop = loop
+        self._chain: Handle | None = None  # the chain that waits for something
+        self._coro: Coroutine[Any, Any, None] | None = None  # what the task waits in
+        self._woken: anyio.Event | None = None
+        self._on_its_way = True  # woken, but has not had its turn yet
+        self.idle_since = 0.0
+
+    # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
+    # tools that print the stack of a waiting task see into the chain.
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self  # type: ignore[return-value]
+
+    __iter__ = __await__
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        """Run until the chain waits for something; give back what it waits for."""
+        if self._coro is None:
+            return self._serve()
+        return self._advance(self._coro.send, value)
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
+        """Raise an exception where the chain waits."""
+        if self._coro is None:
+            raise typ if val is None else val
+        return self._advance(self._coro.throw, typ if val is None else val)
+
+    def close(self) -> None:
+        """Give up the chain for good: its event loop is gone."""
+        if self._chain is not None:
+            self._chain._context.run(self._coro.close)  # type: ignore[union-attr]
+        elif self._coro is not None:
+            self._coro.close()
+
+    @property
+    def cr_await(self) -> Any:
+        return getattr(self._coro, "cr_await", None)
+
+    @property
+    def cr_frame(self) -> FrameType | None:
+        return getattr(self._coro, "cr_frame", None)
+
+    @property
+    def cr_code(self) -> CodeType | None:
+        return getattr(self._coro, "cr_code", None)
+
+    # The work.
+
+    def _serve(self) -> Any:
+        """Run chains from the queue until one of them waits, or none is left."""
+        loop = self._loop
+        queue = loop._queue
+        if self._on_its_way:
+            self._on_its_way = False
+            loop._coming -= 1
+        if queue and is_cancelled():
+            loop._drop_queue()  # the block is being cancelled: nothing begins any more
+        until = monotonic() + SLICE
+        while queue:
+            chain = queue.popleft()
+            if chain._done:  # cancelled before it began
+                continue
+            chain._worker = self
+            begin = follow if chain._handler is None else follow_handled
+            coro = begin(chain, chain._wire)
+            chain._until = until
+            loop._current = chain
+            try:
+                waits_for = chain._context.run(coro.send, None)
+            except StopIteration:
+                loop._chain_ended(chain)
+                if chain._cancelled:  # by itself: the cancel scope is this worker's
+                    return self._retire()
+            except BaseException as exc:
+                loop._chain_stopped(chain, exc)
+                return self._retire(exc)
+            else:
+                self._chain = chain
+                self._coro = coro
+                return self._wait(waits_for, 2)
+            if queue and monotonic() >= until:
+                break
+        return self._rest()
+
+    def _advance(self, method: Callable[[Any], Any], arg: Any) -> Any:
+        """Go on after a wait: that of the chain, or that for work."""
+        chain = self._chain
+        if chain is None:
+            return self._resume_rest(method, arg)
+        loop = self._loop
+        chain._until = AT_ONCE if chain._cancelled else monotonic() + SLICE
+        loop._current = chain
+        try:
+            waits_for = chain._context.run(method, arg)
+        except StopIteration:
+            self._chain = self._coro = None
+            loop._chain_ended(chain)
+            return self._retire() if chain._cancelled else self._serve()
+        except BaseException as exc:
+            self._chain = self._coro = None
+            loop._chain_stopped(chain, exc)
+            return self._retire(exc)
+        return self._wait(waits_for, 1)
+
+    def _wait(self, waits_for: Any, successors: int) -> Any:
+        """Let the task wait for what the chain waits for, and leave the queue to others."""
+        loop = self._loop
+        loop._current = None
+        if loop._queue:
+            loop._call_workers(successors)
+        return waits_for
+
+    def _rest(self) -> Any:
+        """Wait in the pool of the loop until there is work."""
+        loop = self._loop
+        if loop._closing and not loop._live:
+            return self._retire()
+        loop._current = None
+        self._woken = anyio.Event()
+        self._coro = self._woken.wait()
+        self.idle_since = monotonic()
+        pool = loop._pool
+        pool.append(self)
+        if self.idle_since - pool[0].idle_since > KEEP:
+            pool.popleft().wake(to_work=False)
+        return self._wait(self._coro.send(None), 1)
+
+    def _resume_rest(self, method: Callable[[Any], Any], arg: Any) -> Any:
+        """Go on after the wait for work: to serve, or to end when the loop is cancelled."""
+        try:
+            return method(arg)
+        except StopIteration:
+            self._coro = None
+            return self._serve()
+        except BaseException:
+            self._loop._worker_lost(self._on_its_way)
+            raise
+
+    def wake(self, *, to_work: bool) -> None:
+        """Make a worker that waits in the pool go on: to serve the queue, or to end."""
+        self._on_its_way = to_work
+        self._woken.set()  # type: ignore[union-attr]
+
+    def _retire(self, exc: BaseException | None = None) -> Any:
+        """End the task.
+
+        A cancellation goes on to the cancel scope that asked for it, be it this task's or one
+        further out. One that no scope asked for, such as asyncio's ``task.cancel()``, ends
+        here: it was meant for the chain, and would take the whole task group along.
+        """
+        self._wait(None, 1)
+        if isinstance(exc, self._loop._cancellation) and is_cancelled():
+            raise exc
+        raise StopIteration

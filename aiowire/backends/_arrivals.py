@@ -1,0 +1,70 @@
+"""New input at descriptors, told from input that was there before.
+
+``poll`` and its like say that a descriptor *is* readable. A wire that does not read would then
+be started again and again for the same input. Linux can also say that a descriptor *became*
+readable, or that more has come, whatever was there before: its edge-triggered ``epoll``. One
+epoll object serves all descriptors of a poller, and is itself a descriptor that one task waits
+for, through anyio like for any other, so that a poller with thousands of sources costs the event
+loop one registration.
+
+Where there is no ``epoll`` :func:`make_arrivals` gives ``None``.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from ._descriptor import DescriptorReadiness
+    from .._loop import EventLoop
+
+__all__ = ["Arrivals", "make_arrivals"]
+
+
+def make_arrivals() -> Arrivals | None:
+    """Make the object for the descriptors of one poller, where the system can."""
+    return Arrivals() if hasattr(select, "epoll") else None
+
+
+class Arrivals:
+    """Tell descriptors that input has arrived."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, DescriptorReadiness] = {}
+
+    def add(self, fd: int, readiness: DescriptorReadiness) -> bool:
+        """Watch a descriptor; say whether the kernel can: for regular files it cannot."""
+        try:
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+        except PermissionError:
+            return False
+        self._watched[fd] = readiness
+        return True
+
+    def remove(self, fd: int) -> None:
+        """Watch a descriptor no longer."""
+        if self._watched.pop(fd, None) is not None:
+            try:
+                self._epoll.unregister(fd)
+            except OSError:
+                return  # it was closed, and the kernel has forgotten it already
+
+    def collect(self) -> None:
+        """Tell about everything that has arrived so far."""
+        for fd, _ in self._epoll.poll(0):
+            if fd in self._watched:
+                self._watched[fd].arrived()
+
+    async def listen(self, ev: EventLoop) -> None:
+        """Tell about arrivals until cancelled."""
+        while True:
+            await anyio.wait_readable(self._epoll)
+            self.collect()
+
+    def close(self) -> None:
+        """Give back the descriptor of the epoll object."""
+        self._epoll.close()

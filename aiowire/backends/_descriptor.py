@@ -1,0 +1,220 @@
+"""Descriptors of the operating system: pipes, sockets, terminals, devices, files.
+
+A poller must start a wire once for each arrival of input, whether or not the wire reads it, and
+again at once where the wire has read only a part. The kernel says neither directly. What can be
+known, after a start, of a descriptor that is still readable:
+
+- *input has arrived* since: an edge from :mod:`._arrivals`. Start.
+- *some was read*: the count of unread bytes (``FIONREAD``) has changed. Start.
+- *nothing of it was read*: no edge, and the same count, of a stream. Wait for the next edge.
+- *unknown*: there is no count (listening sockets, eventfd, devices), it says nothing (it is
+  that of the next datagram only), or there are no edges (files, other systems). Start again
+  after a pause that doubles from 1 to 80 ms, so at most 20 times in a second, or when an edge
+  comes. To tell one datagram from the next, its content is looked at too.
+
+A number may be closed, and be given to another file, without anybody telling. So the file that
+was registered is known by its device and inode, which are compared before each start and twice a
+second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import select
+import socket
+import stat
+import struct
+import termios
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from .._errors import bare
+from ._protocol import POLLIN, POLLOUT, Readiness
+
+if TYPE_CHECKING:
+    from ._arrivals import Arrivals
+
+__all__ = ["DescriptorReadiness", "fileno_of"]
+
+FIRST_PAUSE = 0.001
+LONGEST_PAUSE = 0.08
+HANG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+
+
+def fileno_of(source: Any) -> int:
+    """Give the number of an open descriptor, or of the one that an object has.
+
+    :raises ValueError: when there is none, or it is negative or closed
+    """
+    fd = source
+    if not isinstance(source, int):
+        try:
+            fd = source.fileno()
+        except (AttributeError, OSError, ValueError, TypeError) as exc:
+            raise ValueError(
+                f"{source!r} cannot be polled: a source is a descriptor number, an object with "
+                f"a fileno() that is open, or a ZeroMQ socket"
+            ) from exc
+    if not isinstance(fd, int) or fd < 0:
+        raise ValueError(f"{source!r} cannot be polled: it is closed, or no descriptor")
+    try:
+        os.fstat(fd)
+    except (OSError, OverflowError) as exc:
+        raise ValueError(f"{source!r} cannot be polled: descriptor {fd} is not open") from exc
+    return fd
+
+
+class DescriptorReadiness(Readiness):
+    """The readiness of one descriptor."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._fd = fileno_of(source)
+        status = os.fstat(self._fd)
+        self._file = status.st_dev, status.st_ino
+        self._is_datagram = stat.S_ISSOCK(status.st_mode) and _is_datagram(self._fd)
+        self._arrivals: Arrivals | None = None
+        self._has_arrived = False
+        self._arrival = anyio.Event()
+        self._unread: Any = None  # what was there to read at the last start, if still readable
+        self._started = False  # whether there was a start since it was last not readable
+        self._pause = 0.0
+
+    def open(self, arrivals: Arrivals | None) -> None:
+        self._has_arrived = self._started = False
+        if arrivals is not None and arrivals.add(self._fd, self):
+            self._arrivals = arrivals
+
+    def close(self) -> None:
+        if self._arrivals is not None:
+            self._arrivals.remove(self._fd)
+            self._arrivals = None
+
+    def arrived(self) -> None:
+        """Note that input has arrived."""
+        self._has_arrived = True
+        self._arrival.set()
+
+    def check(self) -> None:
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != self._file:
+            raise anyio.ClosedResourceError(
+                f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
+                f"unregister a source before you close it"
+            )
+
+    async def wait(self, flags: int) -> bool:
+        if flags == POLLIN:
+            return await self._wait_in()
+        if flags == POLLOUT:
+            return await self._wait_out()
+        return await self._wait_either()
+
+    async def _wait_either(self) -> bool:
+        results: list[bool] = []
+
+        async def first(side: Callable[[], Awaitable[bool]]) -> None:
+            results.append(await side())
+            group.cancel_scope.cancel()
+
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(first, self._wait_in)
+                group.start_soon(first, self._wait_out)
+        except Exception as exc:
+            failure = bare(exc)
+        else:
+            return all(results)
+        raise failure
+
+    async def _wait_out(self) -> bool:
+        while True:
+            self.check()
+            events = self._poll(select.POLLOUT)
+            if events:
+                return not events & (select.POLLHUP | select.POLLERR)
+            await anyio.wait_writable(self._fd)
+
+    async def _wait_in(self) -> bool:
+        while True:
+            self.check()
+            if self._arrivals is not None:
+                self._arrivals.collect()
+            events = self._poll(select.POLLIN | HANG_UP)
+            if not events:
+                self._started = False
+                await self._next_arrival(math.inf)
+            elif self._is_news(unread := self._count_unread()):
+                return self._start(unread, events)
+            elif not await self._next_arrival(self._next_pause(unread)):
+                return self._start(unread, events)
+
+    def _poll(self, events: int) -> int:
+        poll = select.poll()
+        poll.register(self._fd, events)
+        found = poll.poll(0)
+        return found[0][1] if found else 0
+
+    def _start(self, unread: Any, events: int) -> bool:
+        """Note what the wire is started for; say whether there can be more."""
+        self._started = True
+        self._has_arrived = False
+        self._unread = unread
+        return not (events & HANG_UP and not unread)
+
+    def _is_news(self, unread: Any) -> bool:
+        """Say whether there is anything that was not there at the last start."""
+        if not self._started or self._has_arrived or unread != self._unread:
+            self._pause = 0.0
+            return True
+        return False
+
+    def _next_pause(self, unread: Any) -> float:
+        """Give the seconds after which to start the wire without news."""
+        if unread and not self._is_datagram and self._arrivals is not None:
+            return math.inf
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        return self._pause
+
+    async def _next_arrival(self, seconds: float) -> bool:
+        """Wait for input to arrive, for so many seconds at most; say if it did."""
+        if self._arrivals is None:
+            if seconds == math.inf:
+                await anyio.wait_readable(self._fd)
+            else:
+                await anyio.sleep(seconds)
+            return seconds == math.inf
+        if not self._has_arrived:
+            self._arrival = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._arrival.wait()
+        return self._has_arrived
+
+    def _count_unread(self) -> Any:
+        """Give something that changes when input is read; 0 or None where it may not."""
+        try:
+            number = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4))[0]
+        except OSError:
+            return None
+        return (number, _next_datagram(self._fd)) if number and self._is_datagram else number
+
+
+def _is_datagram(fd: int) -> bool:
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        return sock.type == socket.SOCK_DGRAM
+
+
+def _next_datagram(fd: int) -> Any:
+    """Look at the first datagram that is waiting, without taking it."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        try:
+            return sock.recvfrom(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError as exc:  # there is none any more, or an error waits in its place
+            return exc.errno

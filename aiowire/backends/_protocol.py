@@ -1,0 +1,67 @@
+"""The protocol between a poller and the kinds of readiness."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._arrivals import Arrivals
+
+__all__ = ["POLLIN", "POLLOUT", "Readiness", "check_flags"]
+
+#: The source can be read; zmq's value.
+POLLIN = 1
+#: The source can be written; zmq's value.
+POLLOUT = 2
+
+
+def check_flags(flags: object) -> int:
+    """Give back flags that can be polled for.
+
+    :raises ValueError: for anything but ``POLLIN``, ``POLLOUT`` or both; ``POLLPRI`` too, for
+        which no event loop waits
+    """
+    if isinstance(flags, int) and flags in (POLLIN, POLLOUT, POLLIN | POLLOUT):
+        return int(flags)
+    raise ValueError(
+        f"flags are POLLIN (1), POLLOUT (2) or POLLIN | POLLOUT (3), got {flags!r}"
+    )
+
+
+class Readiness(ABC):
+    """What can become ready, and how to wait for that: subclass it for a source of your own.
+
+    Only :meth:`wait` has to be written. A poller calls it, starts the wire when it returns, and
+    calls it again when the first step of that wire has returned. ::
+
+        class Changed(Readiness):
+            async def wait(self, flags):
+                await self.event.wait()
+                return True
+    """
+
+    @abstractmethod
+    async def wait(self, flags: int) -> bool:
+        """Wait until the source is ready in one of the directions in ``flags``.
+
+        Give back whether it may become ready again: after ``False`` the wire is started one
+        last time, and the source is then unregistered.
+
+        *Cancellation* must lose nothing: what was ready is found ready by the next call.
+        """
+
+    def check(self) -> None:
+        """Raise an exception that names the source if it can never become ready any more.
+
+        It is called about twice a second while the source is watched.
+        """
+
+    def used(self) -> None:
+        """Look again: a wire of this source has taken a step, and may have changed its state."""
+
+    def open(self, arrivals: Arrivals | None) -> None:
+        """Begin to be watched."""
+
+    def close(self) -> None:
+        """Be watched no longer; give back what :meth:`open` took."""

@@ -1,0 +1,73 @@
+"""Plain ZeroMQ sockets.
+
+ZeroMQ tells of its events through a descriptor (``ZMQ_FD``) that becomes readable when something
+*may* have changed, and that every call on the socket may make silent again. So the events
+themselves (``ZMQ_EVENTS``) are read before each wait, after each step of a wire of the same
+socket, and every ``interval``, for other code may use the socket while it is watched.
+
+The descriptor waited for is a duplicate: it belongs to this watch alone, so that nothing else
+can be registered for the same number, and closing it leaves ZeroMQ's own open.
+"""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import zmq
+
+from ._arrivals import Arrivals
+from ._protocol import Readiness
+
+__all__ = ["SocketReadiness"]
+
+
+class SocketReadiness(Readiness):
+    """The readiness of one plain ZeroMQ socket in one or both directions."""
+
+    def __init__(self, socket: zmq.Socket[bytes], interval_seconds: float) -> None:
+        if socket.closed:
+            raise ValueError(f"{socket!r} cannot be polled: it is closed")
+        try:
+            socket.get(zmq.FD)
+        except zmq.ZMQError as exc:
+            raise ValueError(f"{socket!r} cannot be polled: {exc}") from exc
+        self._socket = socket
+        self._interval = interval_seconds
+        self._fd = -1
+        self._waiting: anyio.CancelScope | None = None
+        self._flags = 0
+
+    def open(self, arrivals: Arrivals | None) -> None:
+        self._fd = os.dup(self._socket.get(zmq.FD))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    async def wait(self, flags: int) -> bool:
+        self._flags = flags
+        while not self._is_ready():
+            with anyio.move_on_after(self._interval) as self._waiting:
+                await anyio.wait_readable(self._fd)
+            self._waiting = None
+        return True
+
+    def used(self) -> None:
+        if self._waiting is not None and self._is_ready():
+            self._waiting.cancel()
+
+    def check(self) -> None:
+        if self._socket.closed:
+            raise anyio.ClosedResourceError(
+                f"{self._socket!r} was closed while it was watched; "
+                f"unregister a source before you close it"
+            )
+
+    def _is_ready(self) -> bool:
+        self.check()
+        try:
+            return bool(self._socket.get(zmq.EVENTS) & self._flags)
+        except zmq.ContextTerminated as exc:
+            raise anyio.ClosedResourceError(
+                f"the context of {self._socket!r} was terminated while it was watched"
+            ) from exc
