@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 BACKENDS = {
@@ -49,6 +50,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 def backend_name(request: pytest.FixtureRequest, anyio_backend: Any) -> str:
     """The name of the backend as ``aiowire.run`` and the command take it."""
     return next(name for name, value in BACKENDS.items() if value == anyio_backend)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_up() -> None:
+    """Let each event loop open what it keeps for the life of the process."""
+    for name, options in BACKENDS.values():
+        anyio.run(anyio.sleep, 0, backend=name, backend_options=options)
 
 
 @pytest.fixture(autouse=True)
