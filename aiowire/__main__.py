@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import anyio
 
+from ._call import Call
 from ._check import check_seconds
 from ._loop import EventLoop
 from ._run import backend_of
@@ -139,7 +140,7 @@ def execute(wire: AnyWire, backend: str, timeout: float | None) -> int:
     """Run the wire and give back the exit status."""
     status = FINISHED
 
-    async def stop_on_sigterm(ev: EventLoop) -> None:
+    async def stop_on_sigterm(ev: EventLoop, ready: anyio.Event) -> None:
         nonlocal status
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             ready.set()
@@ -148,20 +149,18 @@ def execute(wire: AnyWire, backend: str, timeout: float | None) -> int:
                 ev.cancel()
 
     async def session() -> None:
-        nonlocal status, ready
+        nonlocal status
         ready = anyio.Event()
-        async with anyio.create_task_group() as group:
-            ev = EventLoop(timeout)
-            async with ev:
-                group.start_soon(stop_on_sigterm, ev)
+        async with EventLoop() as outer:
+            async with EventLoop(timeout) as ev:
+                watcher = outer.start(Call(stop_on_sigterm, ev, ready))
                 await ready.wait()
                 ev.start(wire)
-            group.cancel_scope.cancel()
+            watcher.cancel()
         if ev.timed_out:
             print(f"aiowire: timed out after {timeout:g} s", file=sys.stderr)
             status = TIMED_OUT
 
-    ready: anyio.Event
     name, options = backend_of(backend, None)
     try:
         anyio.run(session, backend=name, backend_options=options)

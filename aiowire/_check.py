@@ -94,7 +94,7 @@ def check_seconds(seconds: object, name: str) -> float:
         return math.inf
     try:
         number = float(seconds)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or isinstance(seconds, (str, bytes, bytearray)):
         raise TypeError(f"{name} is a number of seconds or None, got {seconds!r}")

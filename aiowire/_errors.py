@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Iterable, Sequence as SequenceOf
+from collections.abc import Iterator, Sequence as SequenceOf
 from types import CodeType
 
 if sys.version_info < (3, 11):
@@ -44,7 +44,23 @@ def bare(exc: BaseException) -> BaseException:
     return exc
 
 
-def leaves(exc: BaseException) -> Iterable[BaseException]:
+def sort_out(
+    exc: BaseException,
+) -> tuple[Exception | None, list[BaseException]]:
+    """Part an exception into the failure in it, which may be a group, and all others, singly.
+
+    The others are those that are no :exc:`Exception`: cancellation, :exc:`KeyboardInterrupt`,
+    :exc:`SystemExit` and the like.
+    """
+    if isinstance(exc, Exception):
+        return exc, []
+    if not isinstance(exc, BaseExceptionGroup):
+        return None, [exc]
+    failure, rest = exc.split(Exception)
+    return failure, [] if rest is None else list(leaves(rest))
+
+
+def leaves(exc: BaseException) -> Iterator[BaseException]:
     """Give the exceptions in a group, and in the groups in it, that are no groups."""
     if isinstance(exc, BaseExceptionGroup):
         for inner in exc.exceptions:

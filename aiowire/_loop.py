@@ -15,12 +15,9 @@ import anyio
 
 from ._chain import AT_ONCE, Handle, Handler
 from ._check import check_seconds, check_wire
-from ._errors import leaves, unhandled
+from ._errors import sort_out, unhandled
 from ._wire import AnyWire
 from ._worker import EAGER, Worker
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["EventLoop"]
 
@@ -170,21 +167,23 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         if self._tasks is not None:
             raise RuntimeError("this EventLoop is entered already; make one for each block")
         self._reset()
-        body = left = None
+        body: BaseException | None = None
+        left: BaseException | None = None
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as limit:
                 async with anyio.create_task_group() as self._tasks:
                     try:
                         yield self
-                    except self._cancellation:
-                        raise
                     except BaseException as exc:
+                        if not self._sort(exc):
+                            raise
                         body = exc
                         self._cancel_all()
                     finally:
                         self._close()
-        except BaseException as exc:  # not a wire's: cancellation from outside, an interrupt
-            left = exc
+        except BaseException as exc:
+            left = exc  # cancellation from outside, or an interrupt
+            self._sort(exc)
         finally:
             self._drop_queue()
             self._tasks = None
@@ -193,6 +192,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
 
     def _reset(self) -> None:
         """Make everything that belongs to one stay in the block."""
+        self._current = None
         self._timed_out = self._cancelled = False
         self._closing = False  # the body has ended
         self._thread = get_ident()
@@ -200,6 +200,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._queue: deque[Handle] = deque()  # chains that have not begun
         self._pool: deque[Worker] = deque()  # workers with nothing to do
         self._coming = 0  # workers on their way to the queue
+        self._eager = EAGER  # how many may be
         self._live = 0  # chains that have not ended
         self._idle = anyio.Event()  # set when the last chain has ended
         self._failures: list[Exception] = []
@@ -217,30 +218,22 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._pool.clear()
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
-        """Raise what the block ends with, if anything; leave nothing out."""
-        if isinstance(left, self._cancellation):
-            cancelled = left
-        else:
-            cancelled = None
-            self._sort(left)
-        alone = body is not None and not (self._failures or self._interrupts)
-        if body is not None and alone and isinstance(body, Exception):
-            raise body
-        first, self._failures = self._failures, []
-        self._sort(body)
-        failures = [*self._failures, *first]
+        """Raise what the block ends with, if anything, and leave nothing out."""
+        failures = self._failures
         if self._interrupts:
             raise self._interrupts[0] from (unhandled(failures) if failures else None)
+        if len(failures) == 1 and failures[0] is body:
+            raise body
         if failures:
             raise unhandled(failures)
-        if cancelled is not None:
-            raise cancelled
+        if left is not None:
+            raise left
 
     # Chains and workers.
 
     def _call_workers(self, n: int) -> None:
         """Send up to ``n`` workers to the queue, of which each may have to stay with a chain."""
-        wanted = min(len(self._queue), EAGER, self._coming + n)
+        wanted = min(len(self._queue), self._eager, self._coming + n)
         while self._coming < wanted:
             self._coming += 1
             if self._pool:
@@ -269,33 +262,22 @@ class EventLoop(anyio.AsyncContextManagerMixin):
 
     def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
         """End a chain that raised something."""
-        number = len(self._failures)
         if self._sort(exc):
             chain.annotate(exc)
-            for failure in self._failures[number:]:
-                chain.annotate(failure)
-                chain._exception = failure
+            chain._exception = sort_out(exc)[0]
             self._cancel_all()
         else:
             chain._cancelled = True
         self._chain_ended(chain)
 
-    def _sort(self, exc: BaseException | None) -> bool:
-        """Put what was raised where it belongs; say if it was more than a cancellation."""
-        if exc is None or isinstance(exc, self._cancellation):
-            return False
-        if isinstance(exc, Exception):
-            self._failures.append(exc)
-            return True
-        if not isinstance(exc, BaseExceptionGroup):
-            self._interrupts.append(exc)
-            return True
-        failures, others = exc.split(Exception)
-        interrupts = [e for e in leaves(others) if not isinstance(e, self._cancellation)] if others else []
-        if failures is not None:
-            self._failures.append(failures)
+    def _sort(self, exc: BaseException) -> bool:
+        """Keep what was raised, to be raised at the end; say if it was more than cancellation."""
+        failure, others = sort_out(exc)
+        interrupts = [each for each in others if not isinstance(each, self._cancellation)]
+        if failure is not None:
+            self._failures.append(failure)
         self._interrupts += interrupts
-        return bool(failures or interrupts)
+        return failure is not None or bool(interrupts)
 
     def _cancel_all(self) -> None:
         if self._current is not None:

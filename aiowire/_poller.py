@@ -75,6 +75,8 @@ class Poller(Wire):
     ) -> None:
         if handler is not None and not callable(handler):
             raise TypeError(f"a handler is a function of (ev, exc), got {handler!r}")
+        if not isinstance(sources, Mapping):
+            raise TypeError(f"Poller takes a mapping {{source: wire}}, got {sources!r}")
         self.default_flags = check_flags(default_flags)
         self.interval = interval
         self._interval_seconds = check_interval(interval)

@@ -94,24 +94,24 @@ class Watch:
             self.readiness.close()
 
     async def _start_once(self, ev: EventLoop) -> None:
+        """Wait until the source is ready, and start the wire once."""
         self._is_waiting = True
+        failure: Exception | None = None
+        more = False
         try:
             more = await self.readiness.wait(self.flags)
-        except Exception as exc:
-            self.forget()
-            step = self.fail(ev, exc)
-        else:
-            step = self._step(ev)
             if self._session.slots is not None:
                 async with self._session.slots:
-                    pass
-            if self._is_stopped:
-                step.close()
-                return
-            if not more:
-                self.forget()
+                    pass  # at the limit nothing starts until a rest has ended
+        except Exception as exc:
+            failure = exc
         self._is_waiting = False
+        if self._is_stopped:
+            return
+        if not more:
+            self.forget()
         context = self.context.copy()
+        step = self._step(ev) if failure is None else self.fail(ev, failure)
         rest = await InContext(context, step)
         for watch in self.siblings:
             watch.readiness.used()

@@ -6,8 +6,7 @@ first, runs it, and takes the next: for as long as chains end without waiting fo
 task serves them all. When a chain does wait, its worker becomes the task of that chain, and
 stays with it to its end, for cancel scopes, locks and the like belong to a task. The queue is
 then left to other workers: the one that leaves it wakes two, while more chains are queued than
-workers are on their way, so that the number of workers doubles with each pass of the loop, up
-to :data:`EAGER`. A worker that finds nothing to do waits in a pool to be woken again.
+workers are on their way. A worker that finds nothing to do waits in a pool to be woken again.
 
 What is each chain's own nevertheless:
 
@@ -38,10 +37,14 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-#: At most so many workers are woken at a time. More would begin all queued chains in the same
-#: pass, and 10,000 chains that wait at the same time are slower than 10 times 1,000: their
-#: tasks no longer fit into the processor's cache.
+#: So many workers are on their way at a time at first. With more, all queued chains would begin
+#: in the same pass of the event loop, and 10,000 chains that wait at the same time cost more
+#: than 10 times 1,000: their tasks no longer fit into the processor's cache.
 EAGER = 4
+
+#: Where a worker takes longer than so many seconds to arrive, the passes of the event loop are
+#: slow, and twice as many may be on their way.
+PATIENCE = 0.01
 
 #: A worker that nobody needed for so many seconds is let go when the next one comes back.
 KEEP = 10.0
@@ -55,7 +58,7 @@ def is_cancelled() -> bool:
 class Worker(Coroutine[Any, Any, None]):
     """A coroutine that serves the queue of a loop."""
 
-    __slots__ = ("_chain", "_coro", "_loop", "_on_its_way", "_woken", "idle_since", "task")
+    __slots__ = ("_chain", "_coro", "_loop", "_on_its_way", "_since", "_woken", "task")
 
     task: anyio.TaskHandle[None]
 
@@ -65,7 +68,7 @@ class Worker(Coroutine[Any, Any, None]):
         self._coro: Coroutine[Any, Any, None] | None = None  # what the task waits in
         self._woken: anyio.Event | None = None
         self._on_its_way = True  # woken, but has not had its turn yet
-        self.idle_since = 0.0
+        self._since = monotonic()  # when it was called, or went into the pool
 
     # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
     # tools that print the stack of a waiting task see into the chain.
@@ -115,12 +118,14 @@ class Worker(Coroutine[Any, Any, None]):
         """Run chains from the queue until one of them waits, or none is left."""
         loop = self._loop
         queue = loop._queue
+        now = monotonic()
         if self._on_its_way:
             self._on_its_way = False
             loop._coming -= 1
+            loop._eager = EAGER if now - self._since < PATIENCE else 2 * loop._eager
         if queue and is_cancelled():
             loop._drop_queue()  # the block is being cancelled: nothing begins any more
-        until = monotonic() + SLICE
+        until = now + SLICE
         while queue:
             chain = queue.popleft()
             if chain._done:  # cancelled before it began
@@ -183,10 +188,10 @@ class Worker(Coroutine[Any, Any, None]):
         loop._current = None
         self._woken = anyio.Event()
         self._coro = self._woken.wait()
-        self.idle_since = monotonic()
+        self._since = monotonic()
         pool = loop._pool
         pool.append(self)
-        if self.idle_since - pool[0].idle_since > KEEP:
+        if self._since - pool[0]._since > KEEP:
             pool.popleft().wake(to_work=False)
         return self._wait(self._coro.send(None), 1)
 
@@ -204,6 +209,7 @@ class Worker(Coroutine[Any, Any, None]):
     def wake(self, *, to_work: bool) -> None:
         """Make a worker that waits in the pool go on: to serve the queue, or to end."""
         self._on_its_way = to_work
+        self._since = monotonic()
         self._woken.set()  # type: ignore[union-attr]
 
     def _retire(self, exc: BaseException | None = None) -> Any:

@@ -53,7 +53,7 @@ class SocketReadiness(Readiness):
         return True
 
     def used(self) -> None:
-        if self._waiting is not None and self._is_ready():
+        if self._waiting is not None:
             self._waiting.cancel()
 
     def check(self) -> None:
