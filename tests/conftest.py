@@ -53,9 +53,10 @@ def backend_name(request: pytest.FixtureRequest, anyio_backend: Any) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warm_up() -> None:
+def warm_up(request: pytest.FixtureRequest) -> None:
     """Let each event loop open what it keeps for the life of the process."""
-    for name, options in BACKENDS.values():
+    for key in request.config.getoption("backend") or BACKENDS:
+        name, options = BACKENDS[key]
         anyio.run(anyio.sleep, 0, backend=name, backend_options=options)
 
 
