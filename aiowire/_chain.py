@@ -21,7 +21,6 @@ from types import CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from ._check import bad_rest, name_of
 from ._errors import annotate, bare
@@ -172,7 +171,7 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
             if rest is not wire:
                 break
             if clock() >= chain._until:
-                await checkpoint()
+                await anyio.lowlevel.checkpoint()
         if rest is not None:
             if not callable(rest):
                 raise bad_rest(wire, rest)
@@ -182,7 +181,7 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
         else:
             wire, todo = todo
         if clock() >= chain._until:
-            await checkpoint()
+            await anyio.lowlevel.checkpoint()
 
 
 async def follow_handled(chain: Handle, wire: AnyWire) -> None:

@@ -57,8 +57,10 @@ def check_wire(value: object, call: str) -> None:
     if callable(value):
         return
     got = _mistaken(value)
-    hint = f"write {call.format(wire=value.__name__)}" if inspect.iscoroutine(value) else (
-        f"write {call.format(wire='f')} with a function f(ev)"
+    hint = (
+        f"write {call.format(wire=value.__name__)}"
+        if inspect.iscoroutine(value)
+        else (f"write {call.format(wire='f')} with a function f(ev)")
     )
     _close(value)
     raise TypeError(f"a wire is a callable that takes the event loop, got {got}; {hint}")

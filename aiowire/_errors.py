@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Iterator, Sequence as SequenceOf
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from types import CodeType
 
 if sys.version_info < (3, 11):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
-from threading import get_ident
 from types import CodeType
 from typing import overload
 
@@ -17,7 +17,7 @@ from ._chain import AT_ONCE, Handle, Handler
 from ._check import check_seconds, check_wire
 from ._errors import sort_out, unhandled
 from ._wire import AnyWire
-from ._worker import EAGER, Worker
+from ._worker import EAGER, PATIENCE, Worker
 
 __all__ = ["EventLoop"]
 
@@ -63,7 +63,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         return self._cancelled
 
     @overload
-    def start(self, wire: None, handler: Handler | None = None, *, name: str | None = None) -> None: ...
+    def start(
+        self, wire: None, handler: Handler | None = None, *, name: str | None = None
+    ) -> None: ...
 
     @overload
     def start(
@@ -95,9 +97,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         if handler is not None and not callable(handler):
             raise TypeError(f"a handler is a function of (ev, exc), got {handler!r}")
         caller = sys._getframe(1)
-        return self._start(
-            wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self
-        )
+        return self._start(wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self)
 
     def _start(
         self,
@@ -201,6 +201,8 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._pool: deque[Worker] = deque()  # workers with nothing to do
         self._coming = 0  # workers on their way to the queue
         self._eager = EAGER  # how many may be
+        self._grown_at = 0.0  # when that was raised
+        self._turns = 0  # how often chains have gone on after a wait
         self._live = 0  # chains that have not ended
         self._idle = anyio.Event()  # set when the last chain has ended
         self._failures: list[Exception] = []
@@ -241,6 +243,14 @@ class EventLoop(anyio.AsyncContextManagerMixin):
             else:
                 worker = Worker(self)
                 worker.task = self._tasks.create_task(worker, name="aiowire worker")
+
+    def _worker_arrived(self, now: float, is_late: bool) -> None:
+        self._coming -= 1
+        if not is_late:
+            self._eager = EAGER
+        elif now - self._grown_at > PATIENCE:
+            self._eager *= 2
+            self._grown_at = now
 
     def _worker_lost(self, on_its_way: bool) -> None:
         """Note that a worker was cancelled while it had no chain: all are being cancelled."""

@@ -20,7 +20,6 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from ._chain import Handle, Handler, handle
 from ._context import InContext
@@ -89,7 +88,7 @@ class Watch:
             while not self._is_stopped:
                 await self._start_once(ev)
                 if self._chain is not None and monotonic() >= self._chain._until:
-                    await checkpoint()
+                    await anyio.lowlevel.checkpoint()
         finally:
             self.readiness.close()
 

@@ -21,10 +21,8 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
-    Optional,
     ParamSpec,
     TypeAlias,
-    Union,
     cast,
 )
 
@@ -38,12 +36,12 @@ __all__ = ["AnyWire", "Forever", "Repeat", "Sequence", "Wire", "done"]
 P = ParamSpec("P")
 
 #: What a step gives back: nothing, or the wire that is left to run.
-Rest: TypeAlias = "Optional[AnyWire]"
+Rest: TypeAlias = "AnyWire | None"
 #: Anything that can be started: an async or plain function, method, or object that takes the
 #: event loop and gives back a :data:`Rest`.
-AnyWire: TypeAlias = "Callable[[EventLoop], Union[Rest, Awaitable[Rest]]]"
+AnyWire: TypeAlias = "Callable[[EventLoop], Rest | Awaitable[Rest]]"
 #: What follows: the next wire and what follows that.
-Todo: TypeAlias = "Optional[tuple[AnyWire, Todo]]"
+Todo: TypeAlias = "tuple[AnyWire, Todo] | None"
 
 
 class Wire:
@@ -249,8 +247,10 @@ class Repeat(Composite):
         if not isinstance(self._wire, Wire):
             return f"Repeat({name_of(self._wire)}, {n})"
         inner = name_of(self._wire)
-        return f"({inner}) * {n}" if isinstance(self._wire, (Sequence, Remainder)) else (
-            f"{inner} * {n}"
+        return (
+            f"({inner}) * {n}"
+            if isinstance(self._wire, (Sequence, Remainder))
+            else (f"{inner} * {n}")
         )
 
 

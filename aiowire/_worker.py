@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-#: So many workers are on their way at a time at first. With more, all queued chains would begin
-#: in the same pass of the event loop, and 10,000 chains that wait at the same time cost more
-#: than 10 times 1,000: their tasks no longer fit into the processor's cache.
+#: At most so many workers are on their way at a time. If all were called at once all queued
+#: chains would begin in one pass of the event loop, and 10,000 chains that wait at the same time
+#: cost more than 10 times 1,000: their tasks no longer fit into the processor's cache.
 EAGER = 4
 
-#: Where a worker takes longer than so many seconds to arrive, the passes of the event loop are
-#: slow, and twice as many may be on their way.
-PATIENCE = 0.01
+#: Where a worker takes longer than so many seconds to arrive, and so much more for each chain
+#: that ran meanwhile, something else makes the passes of the event loop slow, and chains would
+#: wait for many of them. So with each such pass the number above doubles.
+PATIENCE = 0.005
+TURN = 0.0001
 
 #: A worker that nobody needed for so many seconds is let go when the next one comes back.
 KEEP = 10.0
@@ -58,7 +60,7 @@ def is_cancelled() -> bool:
 class Worker(Coroutine[Any, Any, None]):
     """A coroutine that serves the queue of a loop."""
 
-    __slots__ = ("_chain", "_coro", "_loop", "_on_its_way", "_since", "_woken", "task")
+    __slots__ = ("_chain", "_coro", "_loop", "_on_its_way", "_since", "_turns", "_woken", "task")
 
     task: anyio.TaskHandle[None]
 
@@ -69,6 +71,7 @@ class Worker(Coroutine[Any, Any, None]):
         self._woken: anyio.Event | None = None
         self._on_its_way = True  # woken, but has not had its turn yet
         self._since = monotonic()  # when it was called, or went into the pool
+        self._turns = loop._turns  # how often chains had gone on by then
 
     # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
     # tools that print the stack of a waiting task see into the chain.
@@ -121,10 +124,10 @@ class Worker(Coroutine[Any, Any, None]):
         now = monotonic()
         if self._on_its_way:
             self._on_its_way = False
-            loop._coming -= 1
-            loop._eager = EAGER if now - self._since < PATIENCE else 2 * loop._eager
-        if queue and is_cancelled():
-            loop._drop_queue()  # the block is being cancelled: nothing begins any more
+            turns = loop._turns - self._turns
+            loop._worker_arrived(now, now - self._since > PATIENCE + turns * TURN)
+            if queue and is_cancelled():
+                loop._drop_queue()  # the block is being cancelled: nothing begins any more
         until = now + SLICE
         while queue:
             chain = queue.popleft()
@@ -160,6 +163,7 @@ class Worker(Coroutine[Any, Any, None]):
         loop = self._loop
         chain._until = AT_ONCE if chain._cancelled else monotonic() + SLICE
         loop._current = chain
+        loop._turns += 1
         try:
             waits_for = chain._context.run(method, arg)
         except StopIteration:
@@ -210,6 +214,7 @@ class Worker(Coroutine[Any, Any, None]):
         """Make a worker that waits in the pool go on: to serve the queue, or to end."""
         self._on_its_way = to_work
         self._since = monotonic()
+        self._turns = self._loop._turns
         self._woken.set()  # type: ignore[union-attr]
 
     def _retire(self, exc: BaseException | None = None) -> Any:

@@ -56,7 +56,9 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     assert len(PROGRAMS) >= 10
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=[f"{p.section}-{i}" for i, p in enumerate(PROGRAMS)])
+@pytest.mark.parametrize(
+    "program", PROGRAMS, ids=[f"{p.section}-{i}" for i, p in enumerate(PROGRAMS)]
+)
 def test_program_prints_what_the_readme_says(
     program: Program,
     anyio_backend: tuple[str, dict[str, Any]],

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
-    from ._descriptor import DescriptorReadiness
     from .._loop import EventLoop
+    from ._descriptor import DescriptorReadiness
 
 __all__ = ["Arrivals", "make_arrivals"]
 

@@ -24,9 +24,7 @@ def check_flags(flags: object) -> int:
     """
     if isinstance(flags, int) and flags in (POLLIN, POLLOUT, POLLIN | POLLOUT):
         return int(flags)
-    raise ValueError(
-        f"flags are POLLIN (1), POLLOUT (2) or POLLIN | POLLOUT (3), got {flags!r}"
-    )
+    raise ValueError(f"flags are POLLIN (1), POLLOUT (2) or POLLIN | POLLOUT (3), got {flags!r}")
 
 
 class Readiness(ABC):
