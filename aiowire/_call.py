@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 import anyio
 
 from ._check import check_function, name_of
-from ._wire import Constant, Rest, Wire, resolve
+from ._wire import Constant, Rest, Wire, is_awaitable
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -52,8 +52,12 @@ class Call(Wire, Generic[R]):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Make the call and finish."""
-        await resolve(self._fn(*self._args, **self._kwargs))
+        await self._result()
         return None
+
+    async def _result(self) -> R:
+        value = self._fn(*self._args, **self._kwargs)
+        return await value if is_awaitable(value) else value
 
     def then(self, k: Callable[[R], Rest | Awaitable[Rest]], /) -> Then[R]:
         """Continue with the wire, or ``None``, that ``k(result)`` returns.
@@ -81,10 +85,8 @@ class Then(Wire, Generic[R]):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Make the call and give back what the continuation says."""
-        call = self._call
-        result = await resolve(call._fn(*call._args, **call._kwargs))
-        rest: Rest = await resolve(self._k(result))
-        return rest
+        rest = self._k(await self._call._result())
+        return await rest if is_awaitable(rest) else rest
 
     def __repr__(self) -> str:
         return f"{self._call!r}.then({name_of(self._k)})"

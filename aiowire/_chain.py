@@ -24,7 +24,7 @@ import anyio
 
 from ._check import bad_rest, name_of
 from ._errors import annotate, bare
-from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, resolve
+from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -166,8 +166,8 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
             rest: Any = wire(ev)
             if type(rest) is coroutine:
                 rest = await rest
-            elif rest is not None:
-                rest = await resolve(rest)
+            elif rest is not None and is_awaitable(rest):
+                rest = await rest
             if rest is not wire:
                 break
             if clock() >= chain._until:
@@ -197,7 +197,9 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
 
 async def handle(handler: Handler, ev: EventLoop, exc: Exception) -> Rest:
     """Pass a failure to a handler, and give back the wire that goes on in its place."""
-    rest = await resolve(handler(ev, cast("Exception", bare(exc))))
+    rest = handler(ev, cast("Exception", bare(exc)))
+    if is_awaitable(rest):
+        rest = await rest
     if rest is not None and not callable(rest):
         raise bad_rest(handler, rest)
     return cast("Rest", rest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextvars import copy_context
 from typing import Any
 
 import anyio
@@ -41,11 +43,12 @@ def run(
     for each in wires:
         check_wire(each, "aiowire.run({wire})")
     check_seconds(timeout, "timeout")
+    caller = sys._getframe(1)
 
     async def main() -> None:
         async with EventLoop(timeout) as ev:
             for each in wires:
-                ev.start(each)
+                ev._start(each, None, None, copy_context(), caller.f_code, caller.f_lasti, ev)
 
     name, options = backend_of(backend, backend_options)
     anyio.run(main, backend=name, backend_options=options)

@@ -78,7 +78,8 @@ class Wire:
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step."""
-        return await resolve(self._fn(ev, *self._args, **self._kwargs))
+        rest = self._fn(ev, *self._args, **self._kwargs)
+        return await rest if is_awaitable(rest) else rest
 
     def __rshift__(self, then: AnyWire) -> Sequence:
         """``a >> b``: run ``a`` to its end, then ``b``."""
@@ -102,14 +103,16 @@ class Wire:
             return object.__repr__(self)
 
 
-async def resolve(value: Any) -> Any:
-    """Await a value if it can be awaited."""
-    return await value if hasattr(type(value), "__await__") else value
+def is_awaitable(value: object) -> bool:
+    """Say whether a value can be awaited; other than ``inspect.isawaitable`` it is fast."""
+    return hasattr(type(value), "__await__")
 
 
 async def take_step(wire: AnyWire, ev: EventLoop) -> Rest:
     """Call any wire once and give back its rest, refusing junk."""
-    rest = await resolve(wire(ev))
+    rest = wire(ev)
+    if is_awaitable(rest):
+        rest = await rest
     if rest is not None and not callable(rest):
         raise bad_rest(wire, rest)
     return cast("Rest", rest)
