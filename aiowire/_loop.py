@@ -233,9 +233,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
 
     # Chains and workers.
 
-    def _call_workers(self, n: int) -> None:
-        """Send up to ``n`` workers to the queue, of which each may have to stay with a chain."""
-        wanted = min(len(self._queue), self._eager, self._coming + n)
+    def _call_workers(self, number: int) -> None:
+        """See that so many workers, or as many as make sense, are on their way to the queue."""
+        wanted = min(number, self._eager, len(self._queue))
         while self._coming < wanted:
             self._coming += 1
             if self._pool:

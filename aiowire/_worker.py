@@ -92,9 +92,7 @@ class Worker(Coroutine[Any, Any, None]):
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise an exception where the chain waits."""
-        if self._coro is None:
-            raise typ if val is None else val
-        return self._advance(self._coro.throw, typ if val is None else val)
+        return self._advance(self._coro.throw, typ if val is None else val)  # type: ignore[union-attr]
 
     def close(self) -> None:
         """Give up the chain for good: its event loop is gone."""
@@ -150,7 +148,7 @@ class Worker(Coroutine[Any, Any, None]):
             else:
                 self._chain = chain
                 self._coro = coro
-                return self._wait(waits_for, 2)
+                return self._wait(waits_for, loop._coming + 2)
             if queue and monotonic() >= until:
                 break
         return self._rest()
@@ -176,12 +174,12 @@ class Worker(Coroutine[Any, Any, None]):
             return self._retire(exc)
         return self._wait(waits_for, 1)
 
-    def _wait(self, waits_for: Any, successors: int) -> Any:
-        """Let the task wait for what the chain waits for, and leave the queue to others."""
+    def _wait(self, waits_for: Any, workers: int) -> Any:
+        """Let the task wait for something, and see that others are on their way to the queue."""
         loop = self._loop
         loop._current = None
         if loop._queue:
-            loop._call_workers(successors)
+            loop._call_workers(workers)
         return waits_for
 
     def _rest(self) -> Any:
