@@ -58,7 +58,6 @@ __all__ = [
     "Sequence",
     "UnhandledException",
     "Wire",
-    "__version__",
     "done",
     "never",
     "run",
