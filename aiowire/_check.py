@@ -18,7 +18,7 @@ __all__: list[str] = []
 
 
 def name_of(wire: object) -> str:
-    """Name a wire as a person would: a function by its name, an expression by its text."""
+    """Name a wire, or any value, as a person would: a function by its name, all else by repr."""
     if isinstance(wire, partial):
         return call_text("partial", wire.func, wire.args, wire.keywords)
     name = getattr(wire, "__qualname__", None)
@@ -27,7 +27,7 @@ def name_of(wire: object) -> str:
 
 def call_text(name: str, fn: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     """Write a call as it stands in a program: ``name(fn, 1, key='x')``."""
-    given = [name_of(fn), *map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items())]
+    given = [*map(name_of, (fn, *args)), *(f"{k}={name_of(v)}" for k, v in kwargs.items())]
     return f"{name}({', '.join(given)})"
 
 
@@ -50,6 +50,15 @@ def check_function(value: object, user: str) -> None:
     got = _mistaken(value)
     _close(value)
     raise TypeError(f"{user}(f, ...) calls f itself, so give it the function: got {got}")
+
+
+def check_handler(value: object) -> None:
+    """Refuse anything but a function, or ``None``, as the handler of failures."""
+    if value is None or callable(value):
+        return
+    got = _mistaken(value)
+    _close(value)
+    raise TypeError(f"a handler is a function of (ev, exc), or None: got {got}")
 
 
 def check_wire(value: object, call: str) -> None:

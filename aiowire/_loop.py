@@ -14,7 +14,7 @@ from typing import overload
 import anyio
 
 from ._chain import AT_ONCE, Handle, Handler
-from ._check import check_seconds, check_wire
+from ._check import check_handler, check_seconds, check_wire
 from ._errors import sort_out, unhandled
 from ._wire import AnyWire
 from ._worker import EAGER, PATIENCE, Worker
@@ -94,8 +94,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         if wire is None:
             return None
         check_wire(wire, "ev.start({wire})")
-        if handler is not None and not callable(handler):
-            raise TypeError(f"a handler is a function of (ev, exc), got {handler!r}")
+        check_handler(handler)
         caller = sys._getframe(1)
         return self._start(wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self)
 

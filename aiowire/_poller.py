@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from ._check import check_wire, name_of
+from ._check import check_handler, check_wire, name_of
 from ._errors import UnhandledException, bare
 from ._watch import Session, Watch
 from ._wire import AnyWire, Rest, Wire
@@ -73,8 +73,7 @@ class Poller(Wire):
         handler: Handler | None = None,
         limit: int | None = None,
     ) -> None:
-        if handler is not None and not callable(handler):
-            raise TypeError(f"a handler is a function of (ev, exc), got {handler!r}")
+        check_handler(handler)
         if not isinstance(sources, Mapping):
             raise TypeError(f"Poller takes a mapping {{source: wire}}, got {sources!r}")
         self.default_flags = check_flags(default_flags)
@@ -156,12 +155,13 @@ class Poller(Wire):
     def _find(self, source: Any) -> Any:
         """Give the key under which a source, which may be closed by now, is registered."""
         for key, watches in self._watches.items():
-            if any(watch.source is source for watch in watches):
-                return key
-        try:
-            key = key_of(source)
-        except ValueError:
-            key = None
+            if key == source or any(watch.source is source for watch in watches):
+                break
+        else:
+            try:
+                key = key_of(source)
+            except ValueError:  # closed, or nothing that was ever registered
+                key = None
         if not self._watches.get(key):
             raise KeyError(f"{source!r} is not registered with this Poller")
         return key
@@ -172,7 +172,7 @@ class Poller(Wire):
         check_wire(wire, "poller.register(source, {wire})")
         watches = self._watches.setdefault(key_of(source), [])
         for other in watches:
-            if other.flags & flags:
+            if other.flags & flags and not other.is_stopped:
                 direction = "POLLIN" if other.flags & flags & POLLIN else "POLLOUT"
                 raise IndexError(
                     f"{source!r} has a wire for {direction} already, {name_of(other.wire)}; "

@@ -61,31 +61,31 @@ class Watch:
         self.code, self.offset = code, offset  # where that call stands
         self._chain: Handle | None = None
         self._is_waiting = False
-        self._is_stopped = False
+        self.is_stopped = False
 
     def begin(self, session: Session) -> None:
         """Start the chain that watches."""
-        self._is_stopped = False
+        self.is_stopped = False
         self._is_waiting = True
         self._session = session
         self._chain = session.start(self, self.run, self.context.copy())
 
     def stop(self) -> None:
         """Start the wire no more; leave a step that is under way alone."""
-        self._is_stopped = True
+        self.is_stopped = True
         if self._is_waiting and self._chain is not None:
             self._chain.cancel()
 
     def forget(self) -> None:
-        """Unregister the source in this direction, for nothing more can come of it."""
-        self._is_stopped = True
-        self.siblings.remove(self)
+        """Unregister the source in this direction, unless its wire has done so."""
+        if self in self.siblings:
+            self.siblings.remove(self)
 
     async def run(self, ev: EventLoop) -> None:
         """Start the wire each time that the source is ready."""
         self.readiness.open(self._session.arrivals)
         try:
-            while not self._is_stopped:
+            while not self.is_stopped:
                 await self._start_once(ev)
                 if self._chain is not None and monotonic() >= self._chain._until:
                     await anyio.lowlevel.checkpoint()
@@ -105,13 +105,16 @@ class Watch:
         except Exception as exc:
             failure = exc
         self._is_waiting = False
-        if self._is_stopped:
+        if self.is_stopped:
             return
-        if not more:
-            self.forget()
+        self.is_stopped = not more
         context = self.context.copy()
         step = self._step(ev) if failure is None else self.fail(ev, failure)
-        rest = await InContext(context, step)
+        try:
+            rest = await InContext(context, step)
+        finally:
+            if not more:
+                self.forget()
         for watch in self.siblings:
             watch.readiness.used()
         if rest is not None:

@@ -129,7 +129,7 @@ class Composite(Wire):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step: that of the first wire."""
-        first, todo = expose(self, None)
+        first, todo = expose(*self.unfold(None))
         rest = await take_step(first, ev)
         return remainder(rest, todo)
 

@@ -45,6 +45,15 @@ class Arrivals:
         self._watched[fd] = readiness
         return True
 
+    def has(self, fd: int) -> bool:
+        """Say whether the file that was added under this number is open under it still."""
+        try:
+            self._epoll.register(fd, 0)
+        except FileExistsError:
+            return True
+        self._epoll.unregister(fd)
+        return False
+
     def remove(self, fd: int) -> None:
         """Watch a descriptor no longer."""
         if self._watched.pop(fd, None) is not None:

@@ -14,7 +14,7 @@ known, after a start, of a descriptor that is still readable:
 
 A number may be closed, and be given to another file, without anybody telling. So the file that
 was registered is known by its device and inode, which are compared before each start and twice a
-second.
+second. Some files share one inode, such as those of eventfd; of these the epoll object knows.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class DescriptorReadiness(Readiness):
         self._fd = fileno_of(source)
         status = os.fstat(self._fd)
         self._file = status.st_dev, status.st_ino
+        self._is_anonymous = stat.S_IFMT(status.st_mode) == 0  # eventfd and the like
         self._is_datagram = stat.S_ISSOCK(status.st_mode) and _is_datagram(self._fd)
+        self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
         self._has_arrived = False
         self._arrival = anyio.Event()
@@ -86,13 +88,12 @@ class DescriptorReadiness(Readiness):
 
     def open(self, arrivals: Arrivals | None) -> None:
         self._has_arrived = self._started = False
-        if arrivals is not None and arrivals.add(self._fd, self):
-            self._arrivals = arrivals
+        self._offered = arrivals
 
     def close(self) -> None:
         if self._arrivals is not None:
             self._arrivals.remove(self._fd)
-            self._arrivals = None
+        self._offered = self._arrivals = None
 
     def arrived(self) -> None:
         """Note that input has arrived."""
@@ -104,11 +105,17 @@ class DescriptorReadiness(Readiness):
             status = os.fstat(self._fd)
         except OSError:
             status = None
-        if status is None or (status.st_dev, status.st_ino) != self._file:
+        if status is None or (status.st_dev, status.st_ino) != self._file or self._is_lost():
             raise anyio.ClosedResourceError(
                 f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
                 f"unregister a source before you close it"
             )
+
+    def _is_lost(self) -> bool:
+        """Say whether the file was closed; for files that all have the same inode."""
+        if self._arrivals is None or not self._is_anonymous:
+            return False
+        return not self._arrivals.has(self._fd)
 
     async def wait(self, flags: int) -> bool:
         if flags == POLLIN:
@@ -140,21 +147,33 @@ class DescriptorReadiness(Readiness):
             events = self._poll(select.POLLOUT)
             if events:
                 return not events & (select.POLLHUP | select.POLLERR)
-            await anyio.wait_writable(self._fd)
+            await self._wait_for(anyio.wait_writable)
 
     async def _wait_in(self) -> bool:
         while True:
             self.check()
+            if self._offered is not None:
+                if self._offered.add(self._fd, self):
+                    self._arrivals = self._offered
+                self._offered = None
             if self._arrivals is not None:
                 self._arrivals.collect()
             events = self._poll(select.POLLIN | HANG_UP)
             if not events:
-                self._started = False
+                self._started = self._has_arrived = False
                 await self._next_arrival(math.inf)
             elif self._is_news(unread := self._count_unread()):
                 return self._start(unread, events)
             elif not await self._next_arrival(self._next_pause(unread)):
                 return self._start(unread, events)
+
+    async def _wait_for(self, ready: Callable[[int], Awaitable[None]]) -> None:
+        """Let the event loop wait, for a duplicate: others may wait for the same descriptor."""
+        fd = os.dup(self._fd)
+        try:
+            await ready(fd)
+        finally:
+            os.close(fd)
 
     def _poll(self, events: int) -> int:
         poll = select.poll()
@@ -187,7 +206,7 @@ class DescriptorReadiness(Readiness):
         """Wait for input to arrive, for so many seconds at most; say if it did."""
         if self._arrivals is None:
             if seconds == math.inf:
-                await anyio.wait_readable(self._fd)
+                await self._wait_for(anyio.wait_readable)
             else:
                 await anyio.sleep(seconds)
             return seconds == math.inf
