@@ -5,12 +5,10 @@ again at once where the wire has read only a part. The kernel says neither direc
 known, after a start, of a descriptor that is still readable:
 
 - *input has arrived* since: an edge from :mod:`._arrivals`. Start.
-- *some was read*: the count of unread bytes (``FIONREAD``) has changed. Start.
-- *nothing of it was read*: no edge, and the same count, of a stream. Wait for the next edge.
-- *unknown*: there is no count (listening sockets, eventfd, devices), it says nothing (it is
-  that of the next datagram only), or there are no edges (files, other systems). Start again
-  after a pause that doubles from 1 to 80 ms, so at most 20 times in a second, or when an edge
-  comes. To tell one datagram from the next, its content is looked at too.
+- *some was read*: what :mod:`._unread` says has changed. Start.
+- *nothing was read*: no edge, and it has not changed. Wait for the next edge.
+- *unknown*: it says nothing, or there are no edges (files, other systems). Start again after a
+  pause that doubles from 1 to 80 ms, so at most 20 times in a second, or when an edge comes.
 
 A number may be closed, and be given to another file, without anybody telling. So the file that
 was registered is known by its device and inode, which are compared before each start and twice a
@@ -19,14 +17,10 @@ second. Some files share one inode, such as those of eventfd; of these the epoll
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import select
-import socket
 import stat
-import struct
-import termios
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +28,7 @@ import anyio
 
 from .._errors import bare
 from ._protocol import POLLIN, POLLOUT, Readiness
+from ._unread import Unread
 
 if TYPE_CHECKING:
     from ._arrivals import Arrivals
@@ -77,12 +72,12 @@ class DescriptorReadiness(Readiness):
         status = os.fstat(self._fd)
         self._file = status.st_dev, status.st_ino
         self._is_anonymous = stat.S_IFMT(status.st_mode) == 0  # eventfd and the like
-        self._is_datagram = stat.S_ISSOCK(status.st_mode) and _is_datagram(self._fd)
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
         self._has_arrived = False
         self._arrival = anyio.Event()
-        self._unread: Any = None  # what was there to read at the last start, if still readable
+        self._unread = Unread(self._fd)
+        self._last_unread: Any = None  # what was there to read at the last start
         self._started = False  # whether there was a start since it was last not readable
         self._pause = 0.0
 
@@ -162,7 +157,7 @@ class DescriptorReadiness(Readiness):
             if not events:
                 self._started = self._has_arrived = False
                 await self._next_arrival(math.inf)
-            elif self._is_news(unread := self._count_unread()):
+            elif self._is_news(unread := self._unread.count()):
                 return self._start(unread, events)
             elif not await self._next_arrival(self._next_pause(unread)):
                 return self._start(unread, events)
@@ -185,19 +180,19 @@ class DescriptorReadiness(Readiness):
         """Note what the wire is started for; say whether there can be more."""
         self._started = True
         self._has_arrived = False
-        self._unread = unread
+        self._last_unread = unread
         return not (events & HANG_UP and not unread)
 
     def _is_news(self, unread: Any) -> bool:
         """Say whether there is anything that was not there at the last start."""
-        if not self._started or self._has_arrived or unread != self._unread:
+        if not self._started or self._has_arrived or unread != self._last_unread:
             self._pause = 0.0
             return True
         return False
 
     def _next_pause(self, unread: Any) -> float:
         """Give the seconds after which to start the wire without news."""
-        if unread and not self._is_datagram and self._arrivals is not None:
+        if unread and self._unread.is_exact and self._arrivals is not None:
             return math.inf
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
         return self._pause
@@ -215,25 +210,3 @@ class DescriptorReadiness(Readiness):
             with anyio.move_on_after(seconds):
                 await self._arrival.wait()
         return self._has_arrived
-
-    def _count_unread(self) -> Any:
-        """Give something that changes when input is read; 0 or None where it may not."""
-        try:
-            number = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4))[0]
-        except OSError:
-            return None
-        return (number, _next_datagram(self._fd)) if number and self._is_datagram else number
-
-
-def _is_datagram(fd: int) -> bool:
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        return sock.type == socket.SOCK_DGRAM
-
-
-def _next_datagram(fd: int) -> Any:
-    """Look at the first datagram that is waiting, without taking it."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        try:
-            return sock.recvfrom(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except OSError as exc:  # there is none any more, or an error waits in its place
-            return exc.errno
