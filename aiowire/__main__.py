@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import math
+import os
 import signal
 import sys
 import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
+from time import monotonic
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 import anyio
 
-from ._call import Call
-from ._check import check_seconds
+from ._check import check_seconds, check_wire
+from ._errors import UnhandledException, bare
 from ._loop import EventLoop
 from ._run import backend_of
 from ._wire import AnyWire
@@ -25,6 +31,8 @@ __all__ = ["main"]
 FINISHED, FAILED, WRONG_USAGE, TIMED_OUT = 0, 1, 2, 124
 BACKENDS = ("asyncio", "uvloop", "trio")
 EXAMPLE = "write: aiowire run module:wire, or: aiowire run file.py:wire"
+STATUSES = """exit status: 0 finished, 1 failed, 2 wrong usage, 124 timed out, 130 stopped by Ctrl-C
+(SIGINT), 143 stopped by SIGTERM, always after everything has been cleaned up"""
 
 
 class UsageError(Exception):
@@ -39,53 +47,54 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command.
+    """Run the command, and give back the exit status.
 
     :param args: the arguments, without the name of the program; ``None`` for those of the process
-    :return: the exit status: 0 finished, 1 failed, 2 wrong usage, 124 timed out, 130 and 143
-        stopped by SIGINT and SIGTERM
+    :raises SystemExit: when the wire did, and after ``--help``
     """
-    try:
-        options = parse(sys.argv[1:] if args is None else args)
-        wire = load(options.target)
-    except UsageError as exc:
-        print(f"aiowire: {exc}", file=sys.stderr)
-        return WRONG_USAGE
-    except Exception:
-        traceback.print_exc()
-        return FAILED
-    return execute(wire, options.backend, options.timeout)
+    # One that is ignored, as a shell does for its background jobs, stays so.
+    both = (signal.SIGINT, signal.SIGTERM)
+    signals = Signals(*(n for n in both if signal.getsignal(n) is not signal.SIG_IGN))
+    with signals.handled(leave):
+        try:
+            options = parse(sys.argv[1:] if args is None else args)
+            wire = load(options.target)
+        except UsageError as exc:
+            print("aiowire:", " ".join(str(exc).split()), file=sys.stderr)
+            return WRONG_USAGE
+        except Exception as exc:
+            show(exc)
+            return FAILED
+        with signals.handled(signals.note):
+            return execute(wire, options.backend, options.timeout, signals)
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle a signal while nothing runs yet."""
+    sys.exit(128 + number)
 
 
 def parse(args: list[str]) -> argparse.Namespace:
     """Read the arguments."""
-    parser = Parser(prog="aiowire", description="Run wires.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run")
-    run = commands.add_parser(
-        "run", help="run a wire until it ends", description="Run a wire until it ends."
+    about = "Run a wire, and all that it starts, to the end."
+    parser = Parser(prog="aiowire", description=about, epilog=STATUSES)
+    parser.add_argument("command", metavar="run", choices=["run"], help="the one command there is")
+    where = "a wire, or another function of ev; also package.module:wire, file.py:wire"
+    parser.add_argument("target", metavar="module:wire", help=where)
+    loops = "the event loop to run on: %(choices)s (default: %(default)s)"
+    parser.add_argument(
+        "--backend", metavar="NAME", choices=BACKENDS, default=BACKENDS[0], help=loops
     )
-    run.add_argument(
-        "target",
-        metavar="module:wire",
-        help="a wire, or an async function that takes ev; also file.py:wire",
-    )
-    run.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default="asyncio",
-        help="the event loop to run on (default: %(default)s)",
-    )
-    run.add_argument(
-        "--timeout",
-        type=seconds,
-        metavar="S",
-        help="cancel everything after S seconds, and exit with status 124",
-    )
-    return parser.parse_args(args)
+    limit = "cancel everything after S seconds (default: no limit)"
+    parser.add_argument("--timeout", metavar="S", type=seconds, help=limit)
+    options = parser.parse_args(args)
+    if importlib.util.find_spec(options.backend) is None:
+        raise UsageError(f"{options.backend} is missing: pip install aiowire[{options.backend}]")
+    return options
 
 
 def seconds(text: str) -> float:
-    """Read a number of seconds from the command line."""
+    """Read a number of seconds."""
     try:
         return check_seconds(float(text), "--timeout")
     except ValueError:
@@ -94,26 +103,28 @@ def seconds(text: str) -> float:
 
 def load(target: str) -> AnyWire:
     """Find the wire that ``module:wire`` or ``file.py:wire`` names."""
-    place, colon, names = target.rpartition(":")
+    place, _, names = target.rpartition(":")
     if not (place and names):
         raise UsageError(f"{target!r} names no wire; {EXAMPLE}")
-    found: object = load_file(place) if place.endswith(".py") else load_module(place)
+    found: Any = load_file(place) if place.endswith(".py") else load_module(place)
     for name in names.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
             raise UsageError(f"{place!r} has no {names!r}; {EXAMPLE}") from None
-    if not callable(found):
-        raise UsageError(
-            f"{target!r} is {found!r}, which is no wire; name a wire or a function of ev"
-        )
+    try:
+        check_wire(found, f"aiowire run {place}:{{wire}}")
+    except TypeError as exc:
+        raise UsageError(f"{target!r}: {exc}") from None
     wire: AnyWire = found
     return wire
 
 
 def load_module(name: str) -> ModuleType:
     """Import a module as ``python -m`` does: from the current folder too."""
-    sys.path.insert(0, "")
+    sys.path.insert(0, os.getcwd())
+    if name.startswith("."):
+        raise UsageError(f"{name!r} is relative to no package; {EXAMPLE}")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
@@ -124,55 +135,136 @@ def load_module(name: str) -> ModuleType:
 
 def load_file(name: str) -> ModuleType:
     """Run a file as ``python`` does: what lies beside it can be imported."""
-    path = Path(name)
+    path = Path(name).resolve()
     if not path.is_file():
         raise UsageError(f"there is no file {name!r}; {EXAMPLE}")
-    sys.path.insert(0, str(path.resolve().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent))
+    title = path.stem
+    while title in sys.modules:  # signal.py, for one, must not replace the module of that name
+        title += "_"
+    spec: Any = importlib.util.spec_from_file_location(title, path)
+    module = sys.modules[title] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def execute(wire: AnyWire, backend: str, timeout: float | None) -> int:
-    """Run the wire and give back the exit status."""
-    status = FINISHED
+def execute(wire: AnyWire, backend: str, timeout: float | None, signals: Signals) -> int:
+    """Run a wire, show what failed, and give back the exit status."""
+    loop = EventLoop(timeout)
 
-    async def stop_on_sigterm(ev: EventLoop, ready: anyio.Event) -> None:
-        nonlocal status
-        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-            ready.set()
-            async for _ in signals:
-                status = 128 + signal.SIGTERM
-                ev.cancel()
-
-    async def session() -> None:
-        nonlocal status
-        ready = anyio.Event()
-        async with EventLoop() as outer:
-            async with EventLoop(timeout) as ev:
-                watcher = outer.start(Call(stop_on_sigterm, ev, ready))
-                await ready.wait()
-                ev.start(wire)
-            watcher.cancel()
-        if ev.timed_out:
-            print(f"aiowire: timed out after {timeout:g} s", file=sys.stderr)
-            status = TIMED_OUT
+    async def session() -> BaseException | None:
+        try:
+            async with signals.cancelling(), loop:
+                loop.start(wire)
+        except BaseException as exc:
+            return exc
+        return None
 
     name, options = backend_of(backend, None)
-    try:
-        anyio.run(session, backend=name, backend_options=options)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except LookupError as exc:
-        print(f"aiowire: {exc}", file=sys.stderr)
-        return WRONG_USAGE
-    except Exception:
-        traceback.print_exc()
-        return status or FAILED
-    return status
+    failure = anyio.run(session, backend=name, backend_options=options)
+    if failure is not None:
+        show(failure)
+    if isinstance(failure, SystemExit):
+        raise failure
+    if signals.first or isinstance(failure, KeyboardInterrupt):
+        return 128 + (signals.first or signal.SIGINT)
+    if loop.timed_out:
+        print(f"aiowire: timed out after {timeout:g} s", file=sys.stderr)
+        return TIMED_OUT
+    return FINISHED if failure is None else FAILED
+
+
+def show(failure: BaseException) -> None:
+    """Print a failure, but of an interrupt only what failed besides."""
+    shown: BaseException | None = bare(failure)
+    if isinstance(shown, (KeyboardInterrupt, SystemExit)):
+        shown = shown.__cause__
+    if isinstance(shown, UnhandledException):
+        shown.__cause__ = None  # which would be shown twice: it is one of the group
+    if shown is not None:
+        traceback.print_exception(shown)
+
+
+#: How long, in seconds, a signal waits for the event loop to notice it.
+PATIENCE = 1.0
+
+
+class Signals:
+    """Signals that are to stop a program; the same on every backend, and gentle to clean-up.
+
+    What Python and the event loops do of themselves differs. Python raises KeyboardInterrupt
+    wherever the program happens to be. asyncio cancels the main task, but only once: when Ctrl-C
+    is pressed again, during clean-up, that is broken off. None takes care of SIGTERM.
+
+    Here the first signal cancels a block, and those that follow change nothing. There is one
+    exception: code that holds up the event loop holds up the cancellation too. If that goes on
+    for more than a second, the next signal raises KeyboardInterrupt right there.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers
+        #: The first that came, or 0.
+        self.first = 0
+        self._impatient_at = math.inf
+
+    @contextmanager
+    def handled(self, handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+        """Have a function handle the signals in the block."""
+        before = [(number, signal.signal(number, handler)) for number in self._numbers]
+        try:
+            yield
+        finally:
+            for number, handler_before in before:
+                signal.signal(number, handler_before)
+
+    def note(self, number: int, frame: FrameType | None = None) -> None:
+        """Note a signal, and do no more about it."""
+        self.first = self.first or number
+
+    @asynccontextmanager
+    async def cancelling(self) -> AsyncIterator[None]:
+        """Cancel the block when a signal comes, or if one was noted before."""
+        if not self._numbers:
+            yield
+            return
+        failure: BaseException | None = None
+        with self._received() as arriving:
+            async with anyio.create_task_group() as group:
+                scope = anyio.CancelScope()
+                group.start_soon(self._cancel, scope, arriving)
+                if self.first:
+                    scope.cancel()
+                try:
+                    with scope:
+                        yield
+                except BaseException as exc:
+                    failure = exc
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    @contextmanager
+    def _received(self) -> Iterator[AsyncIterator[int]]:
+        """Have the event loop handle the signals, and watch that it does."""
+        with anyio.open_signal_receiver(*map(signal.Signals, self._numbers)) as arriving:
+            for number in self._numbers:
+                receive: Any = signal.getsignal(number)
+                signal.signal(number, partial(self._hurry, receive))
+            yield arriving
+        for number in self._numbers:  # asyncio has left Python's handlers behind
+            signal.signal(number, self.note)
+
+    def _hurry(self, receive: Any, number: int, frame: FrameType | None) -> None:
+        receive(number, frame)
+        now = monotonic()
+        if not self.first and now >= self._impatient_at:
+            raise KeyboardInterrupt
+        self._impatient_at = min(self._impatient_at, now + PATIENCE)
+
+    async def _cancel(self, scope: anyio.CancelScope, arriving: AsyncIterator[int]) -> None:
+        async for number in arriving:
+            self.note(number)
+            scope.cancel()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ finds that its time is up.
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
@@ -41,6 +42,26 @@ SLICE = 0.001
 
 #: The time when the slice of a chain ends that has been cancelled.
 AT_ONCE = float("-inf")
+
+
+#: The loops whose blocks are entered, in all threads.
+entered: set[EventLoop] = set()
+
+
+def running() -> list[Handle]:
+    """Give the chains, of any loop, whose code is on the stack of this thread."""
+    here = get_ident()
+    return [
+        loop._current
+        for loop in tuple(entered)
+        if loop._current is not None and loop._thread == here
+    ]
+
+
+def interrupt() -> None:
+    """Let the running chains stop at their next step, if they have been cancelled."""
+    for chain in running():
+        chain._until = AT_ONCE
 
 
 class Handle:
@@ -123,11 +144,11 @@ class Handle:
         if self._done:
             return
         self._cancelled = True
-        self._until = AT_ONCE
         if self._worker is None:
             self._loop._chain_ended(self)
         else:
             self._worker.task.cancel()
+            interrupt()
 
     async def wait(self) -> None:
         """Wait until the chain has ended, however it ends; its failure is not raised here.
@@ -193,6 +214,8 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
         except Exception as exc:
             chain.annotate(exc)
             todo = await handle(cast("Handler", chain._handler), chain._ev, exc)
+        if monotonic() >= chain._until:
+            await anyio.lowlevel.checkpoint()
 
 
 async def handle(handler: Handler, ev: EventLoop, exc: Exception) -> Rest:

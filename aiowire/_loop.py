@@ -13,7 +13,7 @@ from typing import overload
 
 import anyio
 
-from ._chain import AT_ONCE, Handle, Handler
+from ._chain import Handle, Handler, entered, interrupt, running
 from ._check import check_handler, check_seconds, check_wire
 from ._errors import sort_out, unhandled
 from ._wire import AnyWire
@@ -50,7 +50,6 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._tasks: anyio.abc.TaskGroup | None = None  # of the block, while it is entered
         self._timed_out = self._cancelled = False
         self._current: Handle | None = None  # the chain whose code is running this moment
-        self._lent: set[EventLoop] = set()  # loops that run chains in the name of this one
 
     @property
     def timed_out(self) -> bool:
@@ -139,10 +138,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         *Cancellation*: only the waiting is cancelled.
         """
         self._check_inside("run")
-        for loop in (self, *self._lent):
-            if loop._current is not None:
-                name = loop._current.name
-                raise RuntimeError(f"wire {name!r} would wait for itself in ev.run()")
+        for chain in running():
+            if chain._ev is self:
+                raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")
         with anyio.move_on_after(check_seconds(timeout, "timeout")):
             await anyio.lowlevel.checkpoint()
             while self._live:
@@ -186,7 +184,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         finally:
             self._drop_queue()
             self._tasks = None
-        self._timed_out = limit.cancel_called
+            entered.discard(self)
+        # Asked of the clock: where nothing waited, nothing noticed that the time was up.
+        self._timed_out = anyio.current_time() >= limit.deadline
         self._raise(body, left)
 
     def _reset(self) -> None:
@@ -206,6 +206,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._idle = anyio.Event()  # set when the last chain has ended
         self._failures: list[Exception] = []
         self._interrupts: list[BaseException] = []  # KeyboardInterrupt, SystemExit and the like
+        entered.add(self)
 
     def _close(self) -> None:
         """Begin to leave: the task group waits for the workers, and they for the chains."""
@@ -289,9 +290,8 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         return failure is not None or bool(interrupts)
 
     def _cancel_all(self) -> None:
-        if self._current is not None:
-            self._current._until = AT_ONCE
         self._tasks.cancel_scope.cancel()
+        interrupt()
         self._drop_queue()
 
     def _drop_queue(self) -> None:

@@ -158,7 +158,6 @@ class Session:
 
     async def run(self) -> None:
         """Watch the sources until told to stop, and let what is under way come to its end."""
-        self._ev._lent.add(self._loop)
         try:
             async with self._loop:
                 if self.arrivals is not None:
@@ -170,7 +169,6 @@ class Session:
                         await self._stopped.wait()
                     self._check()
         finally:
-            self._ev._lent.discard(self._loop)
             if self.arrivals is not None:
                 self.arrivals.close()
 

@@ -187,15 +187,15 @@ class Worker(Coroutine[Any, Any, None]):
         loop = self._loop
         if loop._closing and not loop._live:
             return self._retire()
-        loop._current = None
         self._woken = anyio.Event()
         self._coro = self._woken.wait()
         self._since = monotonic()
         pool = loop._pool
-        pool.append(self)
-        if self._since - pool[0]._since > KEEP:
+        if pool and self._since - pool[0]._since > KEEP:
             pool.popleft().wake(to_work=False)
-        return self._wait(self._coro.send(None), 1)
+        waits_for = self._wait(self._coro.send(None), 1)
+        pool.append(self)  # last, for a task cannot be woken before it waits
+        return waits_for
 
     def _resume_rest(self, method: Callable[[Any], Any], arg: Any) -> Any:
         """Go on after the wait for work: to serve, or to end when the loop is cancelled."""
@@ -203,7 +203,7 @@ class Worker(Coroutine[Any, Any, None]):
             return method(arg)
         except StopIteration:
             self._coro = None
-            return self._serve()
+            return self._serve() if self._on_its_way else self._retire()
         except BaseException:
             self._loop._worker_lost(self._on_its_way)
             raise

@@ -1,7 +1,8 @@
 """Check that mypy and pyright tell a user what they should.
 
 Each file beside this one is a user's program, checked by both tools in their strict mode.
-They must report an error in every line that ends with ``# error``, and in no other.
+They must report an error in every line that ends with ``# error``, and in no other. A program
+without such lines is also run: what is written in its annotations must exist.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def main() -> int:
             for file, line in sorted(set(reported) - expected):
                 print(f"{file}:{line}: {tool.__name__} says: {reported[file, line]}")
             wrong += len(expected ^ set(reported))
+        for path in programs:
+            if not marked(path):
+                wrong += not succeeds(folder, path.name)
     print(f"{len(programs)} programs, {len(expected)} errors expected, {wrong} differences")
     return bool(wrong or not expected)
 
@@ -46,6 +50,15 @@ def marked(path: Path) -> list[tuple[str, int]]:
     """Find the lines of a program in which an error is expected."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [(path.name, n) for n, line in enumerate(lines, 1) if line.endswith("# error")]
+
+
+def succeeds(folder: str, program: str) -> bool:
+    """Run a program, and show what it printed if it fails."""
+    command = [sys.executable, "-W", "error", program]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        print(f"{program} failed:\n{ran.stdout}{ran.stderr}")
+    return not ran.returncode
 
 
 def mypy(folder: str) -> Reports:
