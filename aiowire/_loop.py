@@ -201,7 +201,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._coming = 0  # workers on their way to the queue
         self._eager = EAGER  # how many may be
         self._grown_at = 0.0  # when that was raised
-        self._turns = 0  # how often chains have gone on after a wait
+        self._turns = 0  # how many turns workers have had
         self._live = 0  # chains that have not ended
         self._idle = anyio.Event()  # set when the last chain has ended
         self._failures: list[Exception] = []

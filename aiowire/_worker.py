@@ -42,8 +42,8 @@ __all__: list[str] = []
 #: cost more than 10 times 1,000: their tasks no longer fit into the processor's cache.
 EAGER = 4
 
-#: Where a worker takes longer than so many seconds to arrive, and so much more for each chain
-#: that ran meanwhile, something else makes the passes of the event loop slow, and chains would
+#: Where a worker takes longer than so many seconds to arrive, and so much more for each turn
+#: that workers had meanwhile, something else makes the passes of the event loop slow, and chains would
 #: wait for many of them. So with each such pass the number above doubles.
 PATIENCE = 0.005
 TURN = 0.0001
@@ -71,7 +71,7 @@ class Worker(Coroutine[Any, Any, None]):
         self._woken: anyio.Event | None = None
         self._on_its_way = True  # woken, but has not had its turn yet
         self._since = monotonic()  # when it was called, or went into the pool
-        self._turns = loop._turns  # how often chains had gone on by then
+        self._turns = loop._turns  # how many turns workers had had by then
 
     # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
     # tools that print the stack of a waiting task see into the chain.
@@ -126,6 +126,8 @@ class Worker(Coroutine[Any, Any, None]):
             loop._worker_arrived(now, now - self._since > PATIENCE + turns * TURN)
             if queue and is_cancelled():
                 loop._drop_queue()  # the block is being cancelled: nothing begins any more
+                self._coro = anyio.lowlevel.checkpoint()
+                return self._coro.send(None)  # it is here that this task is cancelled
         until = now + SLICE
         while queue:
             chain = queue.popleft()
@@ -161,7 +163,6 @@ class Worker(Coroutine[Any, Any, None]):
         loop = self._loop
         chain._until = AT_ONCE if chain._cancelled else monotonic() + SLICE
         loop._current = chain
-        loop._turns += 1
         try:
             waits_for = chain._context.run(method, arg)
         except StopIteration:
@@ -178,6 +179,7 @@ class Worker(Coroutine[Any, Any, None]):
         """Let the task wait for something, and see that others are on their way to the queue."""
         loop = self._loop
         loop._current = None
+        loop._turns += 1
         if loop._queue:
             loop._call_workers(workers)
         return waits_for
