@@ -1,0 +1,379 @@
+"""A job server: clients send the names of programs, and get their output, line by line.
+
+Alone, or as a demonstration with three clients in one process::
+
+    aiowire run examples/job_server.py:serve
+    aiowire run examples/job_server.py:demo
+
+Lines typed while it runs are answered: ``status``, ``quit``. Ctrl-C and SIGTERM end it, too, and
+each way every program is terminated, killed if it lingers, and reaped. Where it listens and how
+many programs may run at a time is taken from the environment; see :class:`Settings`.
+
+A client is a ZeroMQ DEALER, and each message is one request or one answer. TAG is the client's
+own name for one of its jobs::
+
+    run TAG PROGRAM ARGUMENT...     refused TAG WHY
+    cancel TAG                      queued TAG PLACE        each time that it changes
+                                    started TAG SECONDS     its time limit
+                                    out TAG TEXT            a line, or a piece of a long one,
+                                    err TAG TEXT            its line break included
+                                    ended TAG HOW DETAIL    see job_runner.Ending
+                                    error "" WHY            to what is no request
+                                    alive ""                to those with jobs, at each beat
+
+Heartbeats come from a PUB socket, in two frames: ``heartbeat``, and the counts as JSON.
+
+The files, in the order in which to read them: ``job_programs.py``, the table of what may be run;
+``job_runner.py``, one program and its output; ``job_peers.py``, clients and their socket;
+``job_console.py``, standard input; and this one. ``job_client.py`` is the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TypeAlias
+
+import anyio
+import zmq
+from anyio.lowlevel import checkpoint
+from job_client import Submission
+from job_console import Console
+from job_peers import Context, Job, Peer, Router
+from job_programs import PROGRAMS, Program
+from job_runner import Ending, run_program
+
+from aiowire import Call, EventLoop, Forever, Poller, Wire
+
+__all__ = ["Server", "Settings", "demo", "serve"]
+
+Say: TypeAlias = Callable[[str], object]
+
+#: So many jobs may run or wait, and so many of them be one client's.
+MOST_JOBS, MOST_OF_ONE = 100, 20
+
+#: So many bytes may the tag of a job have.
+LONGEST_TAG = 64
+
+#: Seconds for a client to take the last messages when the server ends.
+FAREWELL = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set."""
+
+    server: str = "tcp://127.0.0.1:5670"
+    heartbeats: str = "tcp://127.0.0.1:5671"
+    slots: int = 2  # how many programs may run at a time
+    beat: float = 1.0  # seconds between heartbeats
+    grace: float = 2.0  # seconds for a program to end that was terminated
+    patience: float = 30.0  # seconds after which a client is given up that takes nothing
+
+    @staticmethod
+    def from_environment() -> Settings:
+        """Take JOB_SERVER, JOB_HEARTBEATS and JOB_SLOTS where they are set."""
+        default, get = Settings(), os.environ.get
+        slots = get("JOB_SLOTS", str(default.slots))
+        if not slots.isdecimal() or int(slots) < 1:
+            raise SystemExit(f"JOB_SLOTS is a whole number from 1, not {slots!r}")
+        server = get("JOB_SERVER", default.server)
+        return Settings(server, get("JOB_HEARTBEATS", default.heartbeats), int(slots))
+
+
+class Server:
+    """The job server.
+
+    :param context: for its sockets; the caller's to end
+    :param programs: what clients may run, by name
+    :param say: gets a line whenever something happens
+    :raises zmq.ZMQError: when it cannot listen at the endpoints of the settings
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        settings: Settings,
+        programs: Mapping[str, Program] = PROGRAMS,
+        say: Say = print,
+    ) -> None:
+        self.settings = settings
+        self._programs = programs
+        self._say = say
+        self._loop = EventLoop()
+        self._quitting = anyio.Event()
+        self._is_open = False
+        self._jobs: list[Job] = []  # that have not ended, in order of arrival
+        self._peers: dict[bytes, Peer] = {}  # that have such jobs
+        self._moved = anyio.Event()  # set when a job has ended, and others move up
+        self._counts: Counter[str] = Counter()
+        self._router = Router(context, settings.server, settings.patience, self._look)
+        self._beats: zmq.Socket[bytes] = context.socket(zmq.PUB)
+        self._beats.linger = 0
+        #: Watches all that the server reads.
+        self.poller = Poller({self._router.socket: self._accept}, handler=self._report)
+        try:
+            self._beats.bind(settings.heartbeats)
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._router.socket.close()
+        self._beats.close()
+
+    # What runs.
+
+    async def run(self, ev: EventLoop) -> None:
+        """Serve until :meth:`quit`.
+
+        *Cancellation*, like ``quit``: all programs are ended and their clients told.
+        """
+        beat = Call(self._beat) >> Call(anyio.sleep, self.settings.beat)
+        try:
+            async with EventLoop() as self._loop:
+                self._loop.start(self.poller)
+                self._loop.start(Forever(beat))
+                self._is_open = True
+                try:
+                    await self._quitting.wait()
+                finally:
+                    self._is_open = False
+                    self._router.patience = min(FAREWELL, self._router.patience)
+                    self._loop.cancel()
+        finally:
+            for job in list(self._jobs):  # that have not even begun
+                self._forget(job)
+                self._router.offer(job.peer, "ended", job.tag, *job.ending)
+            self._say(f"has ended: {in_words(self.counts())}")
+
+    def quit(self) -> None:
+        """End the server."""
+        self._quitting.set()
+
+    def _look(self) -> None:
+        """Receive, for there may be something."""
+        if self._is_open:
+            self._loop.start(self._accept, self._report)
+
+    def _report(self, ev: EventLoop, exc: Exception) -> None:
+        """Take a failure that nobody has thought of, and go on."""
+        self._counts["failures"] += 1
+        traceback.print_exception(type(exc), exc, exc.__traceback__)
+
+    # Requests.
+
+    def _accept(self, ev: EventLoop) -> Wire | None:
+        """Read a message, if there is one; the rest is what it asks for."""
+        message = self._router.receive()
+        if message is None:
+            return None
+        identity, *request = message
+        peer = self._peers.get(identity)
+        if peer is None or peer.is_gone:
+            peer = Peer(identity)
+        match request:
+            case [b"run", tag, program, *arguments] if len(tag) <= LONGEST_TAG:
+                return self._admit(peer, tag, program, arguments)
+            case [b"cancel", tag]:
+                if tag in peer.jobs:
+                    peer.jobs[tag].cancel("as its client wished")
+            case _:
+                self._counts["junk"] += 1
+                why = "a request is: run TAG PROGRAM ARGUMENT..., or: cancel TAG"
+                self._router.offer(peer, "error", b"", why)
+        return None
+
+    def _admit(
+        self, peer: Peer, tag: bytes, program: bytes, arguments: Sequence[bytes]
+    ) -> Wire | None:
+        """Give the wire that sees a job through, unless the job is refused."""
+        try:
+            job = self._make_job(peer, tag, program, arguments)
+        except ValueError as exc:
+            self._counts["refused"] += 1
+            self._say(f"refuses {program[:40]!r} for {peer}: {exc}")
+            self._router.offer(peer, "refused", tag, str(exc))
+            return None
+        self._jobs.append(job)
+        peer.jobs[tag] = job
+        self._peers[peer.identity] = peer
+        return Wire(self._see_through, job)
+
+    def _make_job(self, peer: Peer, tag: bytes, name: bytes, arguments: Sequence[bytes]) -> Job:
+        """Make a job of a request; a ValueError says why not."""
+        program = self._programs.get(name.decode(errors="replace"))
+        if program is None:
+            raise ValueError(f"the programs are: {', '.join(self._programs)}")
+        command = program.command_line(arguments)
+        if tag in peer.jobs:
+            raise ValueError("there is a job with this tag already")
+        if len(self._jobs) >= MOST_JOBS or len(peer.jobs) >= MOST_OF_ONE:
+            raise ValueError("there are too many jobs, try again later")
+        title = b" ".join([name, *arguments]).decode()
+        return Job(peer, tag, title, command, program.seconds)
+
+    # Jobs.
+
+    async def _see_through(self, ev: EventLoop, job: Job) -> None:
+        """Wait for a job's turn, run it, and tell how it ended."""
+        try:
+            with job.scope:
+                await self._wait_for_turn(job)
+                job.ending = await self._run(job)
+        except Exception:
+            job.ending = Ending("failed", "by an error in the server")
+            raise
+        finally:
+            self._forget(job)
+            with anyio.CancelScope(shield=True):
+                await self._router.send(job.peer, "ended", job.tag, *job.ending)
+
+    async def _wait_for_turn(self, job: Job) -> None:
+        """Wait until there is a slot, and tell the client its place in the queue meanwhile."""
+        await checkpoint()  # it may have been cancelled already
+        told = 0
+        while (place := self._jobs.index(job) + 1 - self.settings.slots) > 0:
+            if place != told and self._router.offer(job.peer, "queued", job.tag, str(place)):
+                told = place
+            await self._moved.wait()
+
+    async def _run(self, job: Job) -> Ending:
+        """Run the program of a job."""
+        job.is_running = True
+        self._say(f"starts {job}")
+        await self._router.send(job.peer, "started", job.tag, f"{job.seconds:g}")
+
+        async def send(stream: bytes, text: bytes) -> None:
+            await self._router.send(job.peer, stream.decode(), job.tag, text)
+
+        try:
+            return await run_program(job.command, job.seconds, send, self.settings.grace)
+        except OSError as exc:
+            return Ending("failed", f"{job.command[0]}: {exc.strerror}")
+
+    def _forget(self, job: Job) -> None:
+        """Let the others move up."""
+        self._counts[job.ending.how] += 1
+        self._jobs.remove(job)
+        peer = job.peer
+        del peer.jobs[job.tag]
+        if not peer.jobs and self._peers.get(peer.identity) is peer:
+            del self._peers[peer.identity]
+        self._moved.set()
+        self._moved = anyio.Event()
+        self._say(f"has done {job}: {' '.join(job.ending)}")
+
+    # What it says by itself, and when asked.
+
+    def counts(self) -> dict[str, int]:
+        """Count jobs, clients and messages."""
+        running = sum(job.is_running for job in self._jobs)
+        waiting = len(self._jobs) - running
+        return {"running": running, "queued": waiting, "clients": len(self._peers), **self._counts}
+
+    def command(self, line: str) -> None:
+        """Do what was typed."""
+        if line == "quit":
+            self.quit()
+        elif line == "status":
+            self._say(in_words(self.counts()))
+            for job in self._jobs:
+                self._say(f"{'runs' if job.is_running else 'has queued'} {job}")
+        else:
+            self._say("knows these commands: status, quit")
+
+    def _beat(self) -> None:
+        """Publish a heartbeat, and see which clients are still there."""
+        message = [b"heartbeat", json.dumps(self.counts()).encode()]
+        self._beats.send_multipart(message, zmq.NOBLOCK)
+        for peer in list(self._peers.values()):
+            self._router.offer(peer, "alive", b"")
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Say counts in one line."""
+    return ", ".join(f"{number} {what}" for what, number in counts.items())
+
+
+def say(who: str, text: str) -> None:
+    """Print a line. The server goes on where nobody reads it any more."""
+    with suppress(BrokenPipeError):
+        print(f"{who:6} | {text}", flush=True)
+
+
+async def serve(ev: EventLoop) -> None:
+    """Run the server until it is told to end."""
+    settings = Settings.from_environment()
+    with zmq.Context() as context:
+        try:
+            server = Server(context, settings, say=partial(say, "server"))
+        except zmq.ZMQError as exc:
+            raise SystemExit(f"cannot listen: {exc}") from None
+        with server:
+            if sys.stdin is not None:
+                Console(sys.stdin.fileno(), server.poller, server.command)
+            say("server", f"listens at {settings.server}, heartbeats at {settings.heartbeats}")
+            await server.run(ev)
+
+
+async def demo(ev: EventLoop) -> None:
+    """Run the server and three clients in this process, and end when all are served."""
+    settings = Settings("inproc://jobs", "inproc://heartbeats", beat=0.5)
+    with zmq.Context() as context, Server(context, settings, say=partial(say, "server")) as server:
+        async with EventLoop() as everything:
+            everything.start(server.run)
+            listening = everything.start(Wire(listen, context, settings.heartbeats))
+            order = partial(submit, context, settings.server)
+            async with EventLoop() as clients:
+                clients.start(order("ann", "count 4"))
+                clients.start(order("bob", "sleep 60"))
+                clients.start(order("cid", "rm -rf /") >> order("cid", "fail"))
+            server.quit()
+            listening.cancel()
+
+
+def submit(context: Context, server: str, who: str, command: str) -> Wire:
+    """Make the wire of a client that submits a job, and tells all about it."""
+
+    def show(kind: str, text: bytes) -> None:
+        say(who, f"{kind}: {text.decode().rstrip()}")
+
+    def leave(status: int) -> None:
+        say(who, f"leaves with exit status {status}")
+
+    job = Submission(context, server, command.split(), show, who.encode())
+    return Call(say, who, f"wants: {command}") >> Call(job.run).then(leave)
+
+
+async def listen(ev: EventLoop, context: Context, heartbeats: str) -> None:
+    """Print each heartbeat."""
+    with context.socket(zmq.SUB) as socket:
+        socket.connect(heartbeats)
+        socket.subscribe(b"")
+
+        def hear(ev: EventLoop) -> None:
+            _, counts = socket.recv_multipart(zmq.NOBLOCK)
+            say("beat", in_words(json.loads(counts)))
+
+        await Poller({socket: hear})(ev)

@@ -1,0 +1,42 @@
+"""What exists on asyncio only: tasks that anybody can cancel, and factories of eager tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from .support import on_asyncio
+
+__all__ = ["eager_tasks", "needs_eager_tasks", "on_asyncio", "own_task", "wait_for"]
+
+needs_eager_tasks = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="tasks are never eager before Python 3.12"
+)
+
+
+def own_task() -> asyncio.Task[Any]:
+    """The task that is running, to be cancelled by ``task.cancel()``."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def wait_for(what: Awaitable[Any], seconds: float) -> Any:
+    """Wait with asyncio's own time limit."""
+    return await asyncio.wait_for(what, seconds)
+
+
+@contextmanager
+def eager_tasks() -> Iterator[None]:
+    """Let every new task run at once, up to its first wait."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        loop.set_task_factory(None)

@@ -1,0 +1,596 @@
+"""What becomes of failures: handlers, the group that leaves the block, and interrupts."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from aiowire import Call, EventLoop, Forever, UnhandledException, Wire, done, never
+
+from .native import on_asyncio, own_task
+from .oracle import FULL
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
+
+
+class Stop(BaseException):
+    """An exception that is no failure."""
+
+
+def fail(ev: EventLoop, exc: BaseException) -> None:
+    raise exc
+
+
+async def fail_later(ev: EventLoop, exc: BaseException) -> None:
+    await checkpoint()
+    raise exc
+
+
+async def fail_when_cancelled(ev: EventLoop, exc: BaseException) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        raise exc
+
+
+async def fail_in_group(ev: EventLoop, *excs: BaseException) -> None:
+    async with anyio.create_task_group() as tg:
+        for exc in excs:
+            tg.start_soon(fail_later, ev, exc)
+
+
+def fail_as_group(ev: EventLoop, exc: BaseException) -> None:
+    raise BaseExceptionGroup("", [BaseExceptionGroup("", [exc])])
+
+
+def notes(exc: BaseException) -> list[str]:
+    return getattr(exc, "__notes__", [])
+
+
+async def group_of(use: Callable[[EventLoop], Any]) -> UnhandledException:
+    """The group that a loop ends with."""
+    with pytest.raises(UnhandledException) as info:
+        async with EventLoop() as ev:
+            await use(ev)
+    return info.value
+
+
+# Handlers.
+
+
+@pytest.mark.parametrize("step", [fail, fail_later])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_a_handler_gets_the_failure_once(step: Any, kind: str) -> None:
+    failure = ValueError()
+    calls: list[Any] = []
+
+    async def handle_later(*args: Any) -> None:
+        await checkpoint()
+        calls.append(args)
+
+    handler = handle_later if kind == "async" else lambda *args: calls.append(args)
+    async with EventLoop() as ev:
+        handle = ev.start(done >> Wire(step, failure) >> Call(pytest.fail), handler)
+        ev.start(Call(checkpoint) * 5 >> Call(calls.append, "others go on"))
+    assert calls == [(ev, failure), "others go on"]
+    assert handle.exception is None
+
+
+async def test_the_wire_of_a_handler_goes_on_in_the_chain_under_the_same_handler() -> None:
+    log: list[Any] = []
+
+    def handler(ev: EventLoop, exc: Exception) -> Any:
+        log.append(exc.args[0])
+        rests: list[Any] = [done >> Wire(fail_later, ValueError(2)), fail_plainly, note, None]
+        return rests[len(log) - 1]
+
+    def fail_plainly(ev: EventLoop) -> None:
+        raise ValueError(3)
+
+    async def note(ev: EventLoop) -> None:
+        assert not handle.done
+        log.append("the rest")
+
+    async with EventLoop() as ev:
+        handle = ev.start(Wire(fail, ValueError(1)), handler)
+    assert log == [1, 2, 3, "the rest"]
+
+
+@pytest.mark.parametrize("sort", [SystemExit, KeyboardInterrupt, GeneratorExit, Stop])
+@pytest.mark.parametrize("step", [fail, fail_later, fail_as_group])
+async def test_handlers_get_nothing_but_failures(step: Any, sort: type[BaseException]) -> None:
+    calls: list[Any] = []
+    with pytest.raises(sort):
+        async with EventLoop() as ev:
+            ev.start(Wire(step, sort()), lambda *args: calls.append(args))
+    assert calls == []
+
+
+@pytest.mark.parametrize("how", ["handle", "loop", "outside", "time"])
+async def test_handlers_get_no_cancellation(how: str) -> None:
+    calls: list[Any] = []
+    with anyio.CancelScope() as scope:
+        async with EventLoop(0.01 if how == "time" else None) as ev:
+            handle = ev.start(never, lambda *args: calls.append(args))
+            await anyio.wait_all_tasks_blocked()
+            {"handle": handle.cancel, "loop": ev.cancel, "outside": scope.cancel}.get(how, int)()
+    assert calls == []
+
+
+async def test_a_failure_in_groups_is_handed_over_by_itself() -> None:
+    got: list[Exception] = []
+    single, several = ValueError("one"), (ValueError("a"), KeyError("b"))
+
+    async def nested(ev: EventLoop) -> None:
+        async with EventLoop() as inner:
+            inner.start(Wire(fail_in_group, single))
+
+    async with EventLoop() as ev:
+        for wire in (Wire(fail_in_group, single), nested, Wire(fail, ExceptionGroup("", several))):
+            handle = ev.start(wire, lambda ev, exc: got.append(exc))
+            await handle.wait()
+    assert got[:2] == [single] * 2
+    assert isinstance(got[2], ExceptionGroup)
+    assert got[2].exceptions == several
+    assert all("in wire" in notes(exc)[0] for exc in got)
+
+
+async def test_a_failure_in_the_clean_up_of_a_cancelled_chain_goes_to_its_handler() -> None:
+    got: list[Exception] = []
+    failure = ValueError()
+
+    async def work(ev: EventLoop) -> None:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(fail_when_cancelled, ev, failure)
+            tg.start_soon(anyio.sleep_forever)
+
+    async with EventLoop() as ev:
+        for wire in (Wire(fail_when_cancelled, failure), work):
+            handle = ev.start(wire, lambda ev, exc: got.append(exc))
+            await anyio.wait_all_tasks_blocked()
+            handle.cancel()
+            await handle.wait()
+    assert got == [failure] * 2
+
+
+async def test_what_a_handler_raises_has_no_handler() -> None:
+    first, second = ValueError(), KeyError()
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(Wire(fail, first), lambda ev, exc: fail(ev, second))
+
+    group = await group_of(use)
+    assert group.exceptions == (second,)
+    assert second.__context__ is first
+    assert "in wire" in notes(second)[0]
+
+
+# The group.
+
+
+async def test_a_failure_cancels_the_rest_and_leaves_the_block_in_a_group() -> None:
+    failure = ValueError()
+    log: list[str] = []
+
+    async def work(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+            log.append("cleaned up")
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(work)
+        ev.start(work)
+        await anyio.wait_all_tasks_blocked()
+        ev.start(Wire(fail, failure))
+        ev.start(Call(pytest.fail, "it began"))
+        await work(ev)
+
+    group = await group_of(use)
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (failure,)
+    assert group.__cause__ is failure
+    assert "a wire failed with no handler" in str(group)
+    assert log == ["cleaned up"] * 3
+
+
+async def test_the_group_holds_all_failures_in_order() -> None:
+    failures = [ValueError(n) for n in range(5)]
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(Wire(fail_when_cancelled, failures[1]))
+        await anyio.wait_all_tasks_blocked()
+        ev.start(Wire(fail_when_cancelled, failures[2]))
+        await anyio.wait_all_tasks_blocked()
+        ev.start(Wire(fail, failures[0]))
+
+    group = await group_of(use)
+    assert group.exceptions[0] is group.__cause__ is failures[0]
+    assert set(group.exceptions[1:]) == set(failures[1:3])
+    assert str(group).startswith("3 wires failed with no handler")
+
+
+async def test_failures_at_the_same_moment_are_all_kept() -> None:
+    """A chain that was woken already when another one failed has not been cancelled yet."""
+    release = anyio.Event()
+
+    async def wait_and_fail(ev: EventLoop, n: int) -> None:
+        await release.wait()
+        raise ValueError(n)
+
+    async def use(ev: EventLoop) -> None:
+        for n in range(3):
+            ev.start(Wire(wait_and_fail, n))
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+
+    group = await group_of(use)
+    assert sorted(exc.args[0] for exc in group.exceptions) == [0, 1, 2]
+
+
+async def test_a_failure_that_is_a_group_stays_one() -> None:
+    failure = ExceptionGroup("", [ValueError(), KeyError()])
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(Wire(fail, failure))
+
+    group = await group_of(use)
+    assert group.exceptions == (failure,)
+    assert "in wire" in notes(failure)[0]
+
+
+async def test_the_group_can_be_taken_apart() -> None:
+    async def use(ev: EventLoop) -> None:
+        ev.start(Wire(fail_when_cancelled, KeyError()))
+        await anyio.wait_all_tasks_blocked()
+        ev.start(Wire(fail, ValueError()))
+
+    group = await group_of(use)
+    matching, rest = group.split(ValueError)
+    assert type(matching) is type(rest) is UnhandledException
+    assert matching.message == group.message
+    assert matching.__cause__ is group.__cause__
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no except* before Python 3.11")
+async def test_except_star_works() -> None:
+    program = (
+        "async def main():\n"
+        "    try:\n"
+        "        async with EventLoop() as ev:\n"
+        "            ev.start(Wire(fail, ValueError(1)))\n"
+        "    except* KeyError:\n"
+        "        raise AssertionError\n"
+        "    except* ValueError as group:\n"
+        "        caught.append(group.exceptions[0].args)\n"
+    )
+    names: dict[str, Any] = {**globals(), "caught": []}
+    exec(program, names)
+    await names["main"]()
+    assert names["caught"] == [(1,)]
+
+
+async def test_a_failure_notes_its_wire_and_the_line_of_its_start() -> None:
+    async def use(ev: EventLoop) -> None:
+        ev.start(
+            # Not here,
+            Call(int, "x") >> never  # nor here,
+        )  # but where the call is.
+
+    group = await group_of(use)
+    (note,) = notes(group.exceptions[0])
+    text, _, line = note.rpartition(":")
+    assert text == f"in wire Call(int, 'x') >> never, started at {__file__}"
+    first = use.__code__.co_firstlineno
+    assert first + 1 <= int(line) <= first + 4
+
+
+async def test_without_line_numbers_a_failure_notes_the_first_line_of_the_function() -> None:
+    code = compile("\n\nev.start(wire)", "stripped.py", "exec").replace(co_linetable=b"")
+
+    async def use(ev: EventLoop) -> None:
+        exec(code, {"ev": ev, "wire": Wire(fail, ValueError())})
+
+    (exc,) = (await group_of(use)).exceptions
+    assert notes(exc)[0].endswith("started at stripped.py:1")
+
+
+async def test_notes_are_short_and_made_once() -> None:
+    failure = ValueError()
+    got = []
+
+    def again(ev: EventLoop, exc: Exception) -> Any:
+        got.append(exc)
+        return Wire(fail, failure) if len(got) < 3 else None
+
+    async def unreadable(ev: EventLoop) -> None:
+        class Unreadable:
+            def __repr__(self) -> str:
+                raise ValueError
+
+            def __call__(self, ev: EventLoop) -> None:
+                raise KeyError
+
+        ev.start(Unreadable())
+
+    async with EventLoop() as ev:
+        ev.start(Wire(fail, failure) >> done * 1 >> Call(print, "x" * 5000), again)
+    assert got == [failure] * 3
+    (note,) = notes(failure)
+    assert len(note) < 1500
+    assert "Unreadable" in notes((await group_of(unreadable)).exceptions[0])[0]
+
+
+async def test_nested_loops_note_each_start() -> None:
+    async def inner(ev: EventLoop) -> None:
+        async with EventLoop() as nested:
+            nested.start(Wire(fail, ValueError()), name="the failure")
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(inner)
+
+    (group,) = (await group_of(use)).exceptions
+    assert isinstance(group, UnhandledException)
+    assert "in wire <function" in notes(group)[0]
+    assert "in wire Wire(fail, ValueError())" in notes(group.exceptions[0])[0]
+
+
+# The body.
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ValueError(), ExceptionGroup("a group", [ValueError()]), StopIteration(), StopAsyncIteration(),
+     KeyboardInterrupt(), SystemExit(3), GeneratorExit(), Stop()],
+    ids=lambda exc: type(exc).__name__,
+)  # fmt: skip
+async def test_what_the_body_raises_leaves_as_itself(failure: BaseException) -> None:
+    log: list[str] = []
+
+    async def work(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+            log.append("cleaned up")
+
+    try:
+        async with EventLoop() as ev:
+            ev.start(work)
+            await anyio.wait_all_tasks_blocked()
+            ev.start(Call(pytest.fail, "it began"))
+            raise failure
+    except BaseException as exc:
+        assert exc is failure
+    assert log == ["cleaned up"]
+    assert failure.__cause__ is None
+    assert notes(failure) == []
+    assert not ev.cancelled
+
+
+@pytest.mark.parametrize("first", ["body", "wire"])
+async def test_failures_of_the_body_and_of_wires_leave_in_one_group(first: str) -> None:
+    body, wire = ValueError("body"), KeyError("wire")
+    with pytest.raises(UnhandledException) as info:
+        async with EventLoop() as ev:
+            if first == "body":
+                ev.start(Wire(fail_when_cancelled, wire))
+                await anyio.wait_all_tasks_blocked()
+                raise body
+            try:
+                ev.start(Wire(fail, wire))
+                await anyio.sleep_forever()
+            finally:
+                raise body
+    expected = (body, wire) if first == "body" else (wire, body)
+    assert info.value.exceptions == expected
+    assert info.value.__cause__ is expected[0]
+
+
+# Interrupts.
+
+
+@pytest.mark.parametrize("sort", [SystemExit, KeyboardInterrupt, GeneratorExit, Stop])
+@pytest.mark.parametrize("step", [fail, fail_later, fail_as_group, fail_when_cancelled])
+async def test_an_interrupt_in_a_wire_leaves_plain_after_the_clean_up(
+    step: Any, sort: type[BaseException]
+) -> None:
+    interrupt = sort(3)
+    log: list[str] = []
+
+    async def work(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+            log.append("cleaned up")
+
+    with pytest.raises(sort) as info:
+        async with EventLoop() as ev:
+            ev.start(work)
+            await anyio.wait_all_tasks_blocked()
+            handle = ev.start(Wire(step, interrupt))
+            if step is fail_when_cancelled:
+                await anyio.wait_all_tasks_blocked()
+                handle.cancel()
+            await anyio.sleep_forever()
+    assert info.value is interrupt
+    assert log == ["cleaned up"]
+    assert handle.exception is None
+
+
+async def test_an_interrupt_goes_before_failures_and_carries_them() -> None:
+    failure = ValueError()
+    with pytest.raises(KeyboardInterrupt) as info:
+        async with EventLoop() as ev:
+            ev.start(Wire(fail_when_cancelled, failure))
+            await anyio.wait_all_tasks_blocked()
+            ev.start(Wire(fail, BaseExceptionGroup("", [KeyboardInterrupt(), KeyError()])))
+    cause = info.value.__cause__
+    assert isinstance(cause, UnhandledException)
+    assert failure in cause.exceptions
+    assert len(cause.exceptions) == 2
+
+
+async def test_an_interrupt_of_the_body_carries_the_failures_of_wires() -> None:
+    failure = ValueError()
+    with pytest.raises(SystemExit) as info:
+        async with EventLoop() as ev:
+            ev.start(Wire(fail_when_cancelled, failure))
+            await anyio.wait_all_tasks_blocked()
+            raise SystemExit(4)
+    assert info.value.code == 4
+    assert isinstance(info.value.__cause__, UnhandledException)
+    assert info.value.__cause__.exceptions == (failure,)
+
+
+# Cancellation from outside.
+
+
+async def test_cancellation_from_outside_cleans_up_and_goes_on_to_its_scope() -> None:
+    log: list[str] = []
+
+    async def work(ev: EventLoop, name: str) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+            log.append(name)
+
+    with anyio.move_on_after(0.01) as scope:
+        async with EventLoop() as ev:
+            ev.start(Wire(work, "wire"))
+            await work(ev, "body")
+        log.append("it was not cancelled")
+    assert scope.cancelled_caught
+    assert sorted(log) == ["body", "wire"]
+    assert not ev.cancelled
+    assert not ev.timed_out
+
+
+async def test_cancellation_from_outside_goes_on_even_if_nothing_had_begun() -> None:
+    with anyio.CancelScope() as scope:
+        async with EventLoop() as ev:
+            ev.start(Call(pytest.fail, "it began"))
+            scope.cancel()
+        pytest.fail("it was not cancelled")
+    assert scope.cancelled_caught
+
+
+async def test_a_failure_in_clean_up_after_cancellation_from_outside_is_raised() -> None:
+    with pytest.RaisesGroup(ValueError), anyio.move_on_after(0.01):
+        async with EventLoop() as ev:
+            ev.start(Wire(fail_when_cancelled, ValueError()))
+
+
+@pytest.mark.parametrize("how", ["time", "cancel", "handle"])
+async def test_a_failure_in_clean_up_is_raised(how: str) -> None:
+    with pytest.RaisesGroup(ValueError):
+        async with EventLoop(0.01 if how == "time" else None) as ev:
+            handle = ev.start(Wire(fail_when_cancelled, ValueError()))
+            await anyio.wait_all_tasks_blocked()
+            {"cancel": ev.cancel, "handle": handle.cancel}.get(how, int)()
+    assert type(handle.exception) is ValueError
+    assert ev.timed_out == (how == "time")
+    assert ev.cancelled == (how == "cancel")
+
+
+async def test_a_group_of_nothing_but_cancellation_is_a_cancellation() -> None:
+    with anyio.CancelScope() as scope:
+        async with EventLoop() as ev:
+            ev.start(never)
+            scope.cancel()
+            try:
+                await checkpoint()
+            except BaseException as exc:
+                raise BaseExceptionGroup("", [exc]) from None
+        pytest.fail("it was not cancelled")
+    assert scope.cancelled_caught
+
+
+@on_asyncio
+async def test_the_task_of_the_block_can_be_cancelled_by_whoever_holds_it() -> None:
+    log: list[str] = []
+    tasks: list[Any] = []
+
+    async def work(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+            log.append("cleaned up")
+
+    async def block(*, in_body: bool) -> None:
+        tasks.append(own_task())
+        async with EventLoop() as ev:
+            ev.start(work)
+            if in_body:
+                await anyio.sleep_forever()
+
+    for in_body in (False, True):
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(lambda in_body=in_body: block(in_body=in_body))
+            await anyio.wait_all_tasks_blocked()
+            tasks[-1].cancel()
+        assert tasks[-1].cancelled()
+    assert log == ["cleaned up"] * 2
+
+
+# Whatever happens, nothing is left.
+
+
+@pytest.mark.stress
+async def test_random_cancellations_leave_nothing() -> None:
+    before = len(anyio.get_running_tasks())
+    for seed in range(2000 if FULL else 200):
+        await cancel_at_random(random.Random(seed))
+        assert len(anyio.get_running_tasks()) == before, f"seed {seed}"
+
+
+async def cancel_at_random(source: random.Random) -> None:
+    """Run loops in loops, and end them in some way at some moment."""
+    begun = ended = 0
+    handles = []
+
+    async def work(ev: EventLoop) -> Any:
+        nonlocal begun, ended
+        begun += 1
+        try:
+            for _ in range(source.randrange(8)):
+                await checkpoint()
+                if source.random() < 0.3:
+                    handles.append(ev.start(source.choice([work, nest, done * 3])))
+            return source.choice([None, None, Forever(Call(checkpoint))])
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+            ended += 1
+
+    async def nest(ev: EventLoop) -> None:
+        async with EventLoop() as nested:
+            handles.append(nested.start(work))
+
+    with anyio.CancelScope() as scope:
+        async with EventLoop() as ev:
+            for _ in range(source.randrange(1, 6)):
+                handles.append(ev.start(source.choice([work, nest])))
+            for _ in range(source.randrange(15)):
+                await checkpoint()
+                if source.random() < 0.3:
+                    source.choice(handles).cancel()
+            source.choice([ev, scope]).cancel()
+    assert all(handle.done for handle in handles)
+    assert begun == ended

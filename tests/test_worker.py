@@ -1,0 +1,438 @@
+"""The tasks that run chains: which chains share one, and what is each chain's own all the same."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from aiowire import Call, EventLoop, Wire, done, never
+from aiowire._worker import EAGER, Worker
+
+from .native import eager_tasks, needs_eager_tasks, on_asyncio, own_task
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+here: ContextVar[str] = ContextVar("here", default="nowhere")
+
+
+def task_id() -> int:
+    return anyio.get_current_task().id
+
+
+def workers() -> int:
+    return sum(task.name == "aiowire worker" for task in anyio.get_running_tasks())
+
+
+# Which task runs which chain.
+
+
+async def test_chains_that_do_not_wait_share_a_task() -> None:
+    tasks: Counter[int] = Counter()
+    async with EventLoop() as ev:
+        for _ in range(1000):
+            ev.start(lambda ev: tasks.update([task_id()]))
+        await ev.run()
+        assert workers() <= EAGER + 1
+    assert tasks.total() == 1000
+    assert len(tasks) <= EAGER + 1
+
+
+async def test_chains_that_wait_at_the_same_time_have_a_task_each() -> None:
+    tasks = set()
+
+    async def wait(ev: EventLoop) -> None:
+        tasks.add(task_id())
+        await release.wait()
+
+    release = anyio.Event()
+    async with EventLoop() as ev:
+        for _ in range(100):
+            ev.start(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert len(tasks) == 100
+        release.set()
+
+
+async def test_a_task_is_used_again_when_its_chain_has_ended() -> None:
+    async with EventLoop() as ev:
+        for _ in range(20):
+            for _ in range(10):
+                ev.start(Call(checkpoint) * 2)
+            await ev.run()
+        assert workers() <= 10 + EAGER
+
+
+async def test_a_chain_stays_in_one_task() -> None:
+    strayed = 0
+
+    async def stay(ev: EventLoop, n: int) -> Any:
+        nonlocal strayed
+        task = task_id()
+        scope = anyio.CancelScope()
+        with scope:  # complains if it is left in another task
+            for _ in range(n % 5):
+                await checkpoint()
+                strayed += task_id() != task
+
+        def next_step(ev: EventLoop) -> Any:
+            nonlocal strayed
+            strayed += task_id() != task
+            return Wire(stay, n - 1) if n else None
+
+        return next_step
+
+    async with EventLoop() as ev:
+        for n in range(30):
+            ev.start(Wire(stay, n))
+    assert strayed == 0
+
+
+async def test_a_wire_can_leave_a_task_group_and_a_lock_where_it_entered_them() -> None:
+    log: list[str] = []
+    lock = anyio.Lock()
+
+    async def work(ev: EventLoop) -> None:
+        async with lock, anyio.create_task_group() as tg:
+            tg.start_soon(checkpoint)
+            await checkpoint()
+            log.append("worked")
+
+    async with EventLoop() as ev:
+        for _ in range(20):
+            ev.start(work)
+    assert log == ["worked"] * 20
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["quick passes", "slow passes"])
+async def test_a_burst_of_chains_that_wait_begins_a_few_in_each_pass(
+    slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them where it is not the chains that make the passes slow."""
+    now = begun = 0
+    monkeypatch.setattr("aiowire._worker.monotonic", lambda: now)
+
+    async def begin(ev: EventLoop) -> None:
+        nonlocal begun
+        begun += 1
+        await release.wait()
+
+    release = anyio.Event()
+    in_a_pass = []
+    async with EventLoop() as ev:
+        for _ in range(500):
+            ev.start(begin)
+        while begun < 500:
+            before = begun
+            now += slow
+            await checkpoint()
+            in_a_pass.append(begun - before)
+        release.set()
+    # The order of tasks in a pass is the event loop's affair.
+    assert max(in_a_pass[:2]) <= 2 * EAGER
+    assert max(in_a_pass) > 3 * EAGER if slow else max(in_a_pass) <= 2 * EAGER
+    assert len(in_a_pass) < (100 if slow else 500)
+
+
+def spend(seconds: float) -> None:
+    """Keep the event loop busy."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        pass
+
+
+# Cancellation is each chain's own.
+
+
+async def cancelled_by_itself(ev: EventLoop, cancel: Callable[[], None]) -> None:
+    cancel()
+
+
+async def refusing_its_cancellation(ev: EventLoop, cancel: Callable[[], None]) -> None:
+    cancel()
+    try:
+        await checkpoint()
+    except anyio.get_cancelled_exc_class():
+        return
+
+
+async def failing_when_cancelled(ev: EventLoop, cancel: Callable[[], None]) -> None:
+    cancel()
+    try:
+        await checkpoint()
+    finally:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "victim", [cancelled_by_itself, refusing_its_cancellation, failing_when_cancelled]
+)
+@pytest.mark.parametrize("first", [done, Call(checkpoint)], ids=["at once", "later"])
+async def test_the_task_of_a_cancelled_chain_serves_no_other(victim: Any, first: Wire) -> None:
+    log: list[int] = []
+
+    def cancel() -> None:
+        handle.cancel()
+
+    async with EventLoop() as ev:
+        for n in range(20):
+            handle = ev.start(first >> Wire(victim, cancel), lambda ev, exc: None)
+            await handle.wait()
+            ev.start(Call(checkpoint) * 2 >> Call(log.append, n))
+            await ev.run()
+    assert log == list(range(20))
+
+
+async def test_chains_behind_one_that_cancels_itself_begin_nevertheless() -> None:
+    log: list[int] = []
+    async with EventLoop() as ev:
+        handles = [
+            ev.start(Wire(lambda ev, n: (log.append(n), handles[n].cancel()) and None, n))
+            for n in range(100)
+        ]
+    assert log == list(range(100))
+
+
+# Tasks with nothing to do.
+
+
+@pytest.mark.parametrize("how", ["ev", "outside", "body fails", "chain fails", "time"])
+async def test_idle_tasks_end_with_the_block(how: str) -> None:
+    ev = EventLoop(0.01 if how == "time" else None)
+    with anyio.CancelScope() as scope:
+        try:
+            async with ev:
+                for _ in range(10):
+                    ev.start(Call(checkpoint) * 2)
+                await ev.run()
+                assert workers() > 1
+                if how == "outside":
+                    scope.cancel()
+                if how == "ev":
+                    ev.cancel()
+                if how == "body fails":
+                    raise ValueError
+                if how == "chain fails":
+                    ev.start(Call(int, "x"))
+                await anyio.sleep_forever()
+        except ValueError:
+            assert how.endswith("fails")
+        except ExceptionGroup:
+            assert how == "chain fails"
+    assert workers() == 0
+    async with ev:  # a new life
+        await ev.run()
+
+
+async def test_tasks_that_nobody_needs_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiowire._worker.KEEP", 0.0)
+    async with EventLoop() as ev:
+        release = anyio.Event()
+        for _ in range(50):
+            ev.start(Call(release.wait))
+        await anyio.wait_all_tasks_blocked()
+        assert workers() >= 50
+        release.set()
+        for _ in range(100):
+            ev.start(Call(checkpoint))
+            await ev.run()
+        await anyio.wait_all_tasks_blocked()
+        assert workers() <= 3
+        ran: list[int] = []
+        ev.start(Call(ran.append, 1))
+    assert ran == [1]
+
+
+async def test_tasks_are_kept_for_a_while() -> None:
+    async with EventLoop() as ev:
+        for _ in range(3):
+            release = anyio.Event()
+            for _ in range(20):
+                ev.start(Call(release.wait))
+            await anyio.wait_all_tasks_blocked()
+            release.set()
+            await ev.run()
+            assert 20 <= workers() <= 20 + EAGER
+
+
+async def burn(ev: EventLoop) -> None:
+    spend(0.0003)
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("how", ["ev", "outside"])
+async def test_a_long_queue_can_be_cancelled_at_any_time(how: str, turns: int) -> None:
+    """A task that had its time with the queue not empty is cancelled before its next turn."""
+    with anyio.CancelScope() as scope:
+        async with EventLoop() as ev:
+            handles = [ev.start(burn) for _ in range(200)]
+            for _ in range(turns):
+                await checkpoint()
+            (ev if how == "ev" else scope).cancel()
+    assert scope.cancelled_caught == (how == "outside")
+    assert all(handle.done for handle in handles)
+
+
+async def test_a_wire_cancels_a_scope_round_the_loop_with_a_long_queue_behind_it() -> None:
+    with anyio.CancelScope() as scope:
+        async with EventLoop() as ev:
+            for _ in range(3):
+                ev.start(burn)
+            ev.start(Call(scope.cancel))
+            handles = [ev.start(burn) for _ in range(100)]
+    assert scope.cancelled_caught
+    assert all(handle.done for handle in handles)
+
+
+# Tasks of asyncio's own.
+
+
+@on_asyncio
+async def test_a_wire_whose_task_is_cancelled_from_outside_ends_alone() -> None:
+    log: list[Any] = []
+    tasks: list[Any] = []
+
+    async def victim(ev: EventLoop) -> None:
+        tasks.append(own_task())
+        try:
+            await anyio.sleep_forever()
+        finally:
+            log.append("cleaned up")
+
+    async with EventLoop() as ev:
+        handle = ev.start(victim, lambda ev, exc: log.append(exc))
+        other = ev.start(Call(anyio.wait_all_tasks_blocked) >> Call(checkpoint))
+        await anyio.wait_all_tasks_blocked()
+        tasks[0].cancel()
+        await handle.wait()
+        assert handle.exception is None
+        ev.start(Call(log.append, "next"))
+    assert log == ["cleaned up", "next"]
+    assert other.done
+    assert not ev.cancelled
+
+
+@on_asyncio
+async def test_a_wire_that_cancels_its_own_task_ends_alone() -> None:
+    log: list[str] = []
+
+    async def suicide(ev: EventLoop) -> None:
+        own_task().cancel()
+        await checkpoint()
+        log.append("survived")
+
+    async with EventLoop() as ev:
+        for _ in range(3):
+            ev.start(suicide)
+            ev.start(Call(checkpoint) >> Call(log.append, "next"))
+    assert log == ["next"] * 3
+
+
+@on_asyncio
+@needs_eager_tasks
+async def test_eager_tasks_make_no_difference() -> None:
+    log: list[Any] = []
+
+    async def step(ev: EventLoop, n: int) -> Any:
+        log.append((n, "begun"))
+        await checkpoint()
+        log.append((n, "went on"))
+
+    with eager_tasks():
+        async with EventLoop() as ev:
+            for n in range(20):
+                ev.start(Wire(step, n) >> Wire(step, n + 100))
+            victim = ev.start(never)
+            assert log == []
+            await anyio.wait_all_tasks_blocked()
+            victim.cancel()
+        with pytest.RaisesGroup(ValueError):
+            async with EventLoop() as ev:
+                ev.start(never)
+                ev.start(Call(checkpoint) >> Call(int, "x"))
+    assert [n for n, what in log if what == "begun" and n < 100] == list(range(20))
+    assert len(log) == 80
+    assert workers() == 0
+
+
+# What tools see of a task.
+
+
+def stack_of(awaited: Any) -> Iterator[str]:
+    """The functions that a task waits in, the way that tools find them."""
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None)
+        if frame is not None:
+            assert awaited.cr_code is frame.f_code
+            yield frame.f_code.co_name
+        awaited = getattr(awaited, "cr_await", None)
+
+
+async def inner_wait() -> None:
+    await anyio.sleep_forever()
+
+
+async def test_the_stack_of_a_waiting_task_shows_the_wire() -> None:
+    async with EventLoop() as ev:
+        handle = ev.start(done >> Call(inner_wait))
+        idle = Worker(ev)
+        assert list(stack_of(idle)) == []
+        await anyio.wait_all_tasks_blocked()
+        assert handle._worker is not None
+        names = list(stack_of(handle._worker))
+        assert names[0] == "follow"
+        assert "inner_wait" in names
+        ev.cancel()
+
+
+class Pause:
+    """Something to await that no event loop knows."""
+
+    def __await__(self) -> Any:
+        return (yield "pause")
+
+
+async def test_a_worker_is_a_coroutine_that_can_be_sent_to_thrown_into_and_closed() -> None:
+    log: list[Any] = []
+
+    async def wire(ev: EventLoop) -> None:
+        here.set("in the chain")
+        log.append(await Pause())
+        try:
+            await Pause()
+        except ValueError:
+            log.append("thrown")
+        try:
+            await Pause()
+        finally:
+            log.append(("closed", here.get()))
+
+    async with EventLoop() as ev:
+        ev.start(wire)
+        worker = Worker(ev)  # begins before the one that is on its way
+        steps = iter(worker)
+        assert next(steps) == "pause"
+        assert steps.send("sent") == "pause"
+        assert steps.throw(ValueError) == "pause"
+        worker.close()
+        ev.cancel()
+    assert log == ["sent", "thrown", ("closed", "in the chain")]
+    assert here.get() == "nowhere"
+
+
+async def test_a_worker_without_a_chain_can_be_closed() -> None:
+    async with EventLoop() as ev:
+        Worker(ev).close()
+        worker = Worker(ev)
+        worker.send(None)  # finds nothing to do, and waits
+        worker.close()
+        assert worker.cr_frame is None
+        ev._pool.clear()

@@ -1,0 +1,312 @@
+"""A user's program, in which mypy and pyright, both strict, must find nothing to complain about.
+
+It is run too: without ``from __future__ import annotations`` the types are evaluated.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from math import inf
+
+import anyio
+import zmq
+import zmq.asyncio
+
+import aiowire
+from aiowire import (
+    POLLIN,
+    POLLOUT,
+    AnyWire,
+    Call,
+    EventLoop,
+    Forever,
+    Handle,
+    Handler,
+    Poller,
+    Repeat,
+    Sequence,
+    UnhandledException,
+    Wire,
+    done,
+    never,
+)
+from aiowire.backends import Readiness
+
+# States: functions of the loop and of what they know, which give back the next state.
+
+
+class Info:
+    def __init__(self) -> None:
+        self.rounds = 0
+
+
+async def ready(ev: EventLoop, info: Info) -> Wire | None:
+    info.rounds += 1
+    return Wire(busy, info, seconds=0) if info.rounds < 3 else None
+
+
+async def busy(ev: EventLoop, info: Info, *, seconds: float = 0.1) -> Wire:
+    await anyio.sleep(seconds)
+    return Wire(ready, info)
+
+
+def plain(ev: EventLoop) -> AnyWire:
+    return other
+
+
+async def other(ev: EventLoop) -> AnyWire | None:
+    return finish
+
+
+def finish(ev: EventLoop) -> None:
+    ev.start(None)
+
+
+def either(ev: EventLoop, after: float = 0) -> AnyWire | None:
+    return partial(either) if after else None
+
+
+async def itself(ev: EventLoop) -> Callable[[EventLoop], Awaitable[None]]:
+    return nothing
+
+
+async def nothing(ev: EventLoop) -> None:
+    return None
+
+
+class Server:
+    async def serve(self, ev: EventLoop) -> AnyWire | None:
+        return self.shut
+
+    def shut(self, ev: EventLoop) -> None:
+        ev.cancel()
+
+    def __call__(self, ev: EventLoop) -> AnyWire:
+        return self.serve
+
+
+states: list[AnyWire] = [plain, other, finish, either, itself, Server(), Server().serve, done]
+
+# Subclasses of Wire, with an __init__ of their own.
+
+
+class Countdown(Wire):
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    async def __call__(self, ev: EventLoop) -> "Countdown | None":
+        return Countdown(self.n - 1) if self.n else None
+
+
+class Plain(Wire):
+    def __init__(self, text: str, *, times: int = 1) -> None:
+        self.text = text * times
+
+    def __call__(self, loop: EventLoop) -> AnyWire | None:
+        return Call(str.upper, self.text)
+
+
+class Timer(Wire):
+    def __init__(self, seconds: float) -> None:
+        super().__init__(busy, Info(), seconds=seconds)
+
+
+composed: Wire = 2 * Countdown(3) >> plain >> Plain("x", times=2) * 2 >> Timer(1)
+
+# The algebra.
+
+a = Wire(busy, Info(), seconds=0)
+b = Call(print, end="", sep="-")
+
+in_a_row: Sequence = a >> b >> plain
+mixed: Sequence = either >> b >> Sequence() >> Sequence(plain, other, b)
+flat: Wire = plain >> (other >> b)
+repeated: Repeat = a * 3
+reversed_: Repeat = 3 * a
+endless = [a * inf, Repeat(plain, inf), Forever(a), Forever(plain), never]
+lambdas = Wire(lambda ev: finish) >> Sequence(lambda ev: Call(print, end=""), a)
+
+# Calls, and what they continue with.
+
+
+def half(n: int) -> float:
+    return n / 2
+
+
+async def fetch(url: str, *, retries: int = 3) -> bytes:
+    return url.encode() * retries
+
+
+def show(text: bytes) -> Wire:
+    return Call(print, text.decode(), end="")
+
+
+async def save(text: bytes) -> AnyWire | None:
+    return plain if text else None
+
+
+def later(n: int) -> Awaitable[str]:
+    return anyio.to_thread.run_sync(str, n)
+
+
+halved: Call[float] = Call(half, 3)
+fetched: Call[bytes] = Call(fetch, "url", retries=2)
+covariant: Call[object] = fetched
+from_awaitable: Call[str] = Call(later, 3)
+made: Call[Info] = Call(Info)
+method: Call[str] = Call("{}".format, 3)
+
+continued: list[Wire] = [
+    halved.then(lambda x: Call(print, x.is_integer(), end="")),
+    fetched.then(show),
+    fetched.then(save),
+    fetched.then(lambda text: None),
+    fetched.then(lambda text: plain if text.isascii() else None),
+    from_awaitable.then(lambda text: Call(print, text.upper(), end="")),
+    Call(anyio.run_process, "true").then(lambda p: Call(print, p.stdout, end="")),
+    Call(fetch, "url").then(show) >> b,
+]
+
+# Handlers.
+
+
+def log(ev: EventLoop, exc: Exception) -> None:
+    ev.start(b)
+
+
+async def again(ev: EventLoop, exc: BaseException) -> Wire | None:
+    return b if isinstance(exc, OSError) else None
+
+
+def instead(loop: EventLoop, failure: Exception) -> AnyWire:
+    return plain
+
+
+handlers: list[Handler] = [log, again, instead, lambda ev, exc: Call(print, exc.args)]
+chosen: Handler | None = handlers[0]
+
+
+def failing(ev: EventLoop) -> None:
+    raise OSError
+
+
+# The loop.
+
+
+async def main(maybe: AnyWire | None, subwire: Wire | None) -> bool:
+    async with EventLoop(timeout=5) as ev:
+        handle: Handle = ev.start(a)
+        ev.start(plain, log)
+        ev.start(failing, again, name="again")
+        ev.start(failing, handler=instead)
+        ev.start(failing, lambda ev, exc: None)
+        ev.start(failing, lambda ev, exc: Call(print, exc.args, end=""))
+        ev.start(other, chosen)
+        ev.start(lambda ev: None)
+        ev.start(partial(either, after=0))
+        ev.start(Server())
+        for state in states:
+            ev.start(state).cancel()
+        if one := ev.start(maybe):
+            one.cancel()
+        if (two := ev.start(subwire)) is not None:
+            two.cancel()
+        await handle.wait()
+        print(handle.name[:0], end="")
+        if handle.done and handle.exception is not None:
+            raise handle.exception
+        await ev.run()
+        await ev.run(0.5)
+        ev.cancel()
+    return ev.timed_out or not ev.cancelled
+
+
+async def nested(ev: EventLoop) -> None:
+    async with EventLoop() as inner:
+        inner.start(plain)
+        ev.start(other)
+    loop = EventLoop()
+    async with loop:
+        loop.start(b)
+
+
+def failures() -> list[str]:
+    try:
+        aiowire.run(failing)
+    except UnhandledException as group:
+        first = group.exceptions[0]
+        matching = group.subgroup(OSError)
+        return [str(first), str(matching), str(group.__cause__)]
+    return []
+
+
+# Pollers.
+
+
+class Changed(Readiness):
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+
+    async def wait(self, flags: int) -> bool:
+        await self.event.wait()
+        return False
+
+
+class Named(Readiness):
+    async def wait(self, _flags: int) -> bool:
+        return True
+
+    def check(self) -> None:
+        raise anyio.ClosedResourceError("named")
+
+    def open(self, arrivals: object) -> None:
+        print(end="")
+
+    def close(self) -> None:
+        print(end="")
+
+
+def poll(sock: socket.socket, router: "zmq.Socket[bytes]", pipe: int) -> list[Poller]:
+    echo = Wire(lambda ev: None)
+    poller = Poller({pipe: echo, sock: plain})
+    poller.register(router, other)
+    poller.register(Changed(), echo, POLLIN | POLLOUT)
+    poller.register(Named(), lambda ev: None, flags=POLLOUT)
+    poller.unregister(router)
+    poller.unregister(sock)
+    poller.shutdown()
+    by_number = {pipe: echo}
+    return [
+        poller,
+        Poller({}),
+        Poller(by_number),
+        Poller({router: plain, sock: lambda ev: Call(print)}),
+        Poller({pipe: other}, POLLIN, 100),
+        Poller({sock: other}, interval=None, handler=log, limit=3),
+    ]
+
+
+def poll_asyncio(sock: zmq.asyncio.Socket) -> Poller:
+    return Poller({sock: plain, 0: other})
+
+
+def run_all() -> None:
+    with (
+        socket.socket() as sock,
+        zmq.Context() as context,
+        context.socket(zmq.ROUTER) as router,
+        open(os.devnull) as null,
+    ):
+        aiowire.run(poll(sock, router, null.fileno())[0])
+    aiowire.run(a, plain, b, lambda ev: None, timeout=2)
+    aiowire.run(Wire(ready, Info()), nested, timeout=None, backend="asyncio")
+    aiowire.run(*continued, composed, lambdas, backend_options={"debug": False})
+    assert anyio.run(main, plain, None) is False
+    assert failures()[1:]
+    print(f"aiowire {aiowire.__version__}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_all()
