@@ -44,6 +44,8 @@ from .backends import POLLIN, POLLOUT
 if TYPE_CHECKING:
     from ._poller import Poller
 
+__version__: str
+
 __all__ = [
     "POLLIN",
     "POLLOUT",
@@ -63,18 +65,18 @@ __all__ = [
     "run",
 ]
 
-__version__: str
 
+if not TYPE_CHECKING:  # where a checker saw it, any misspelt name would be one of ours
 
-def __getattr__(name: str) -> object:
-    """Import what not every program uses when it is first asked for."""
-    if name == "Poller":
-        from ._poller import Poller as value
-    elif name == "__version__":
-        from importlib.metadata import version
+    def __getattr__(name: str) -> object:
+        """Import what not every program uses when it is first asked for."""
+        if name == "Poller":
+            from ._poller import Poller as value  # noqa: N813
+        elif name == "__version__":
+            from importlib.metadata import version
 
-        value = version("aiowire")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+            value = version("aiowire")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Call", "never"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Call(Wire, Generic[R]):
+class Call(Wire, Generic[R_co]):
     """Call a function that knows nothing of event loops, and finish.
 
     The function may be async or plain: an awaitable result is awaited. The result is dropped,
@@ -39,13 +39,11 @@ class Call(Wire, Generic[R]):
 
     @overload
     def __init__(
-        self: Call[R], f: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+        self, f: Callable[P, Awaitable[R_co]], /, *args: P.args, **kwargs: P.kwargs
     ) -> None: ...
 
     @overload
-    def __init__(
-        self: Call[R], f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
+    def __init__(self, f: Callable[P, R_co], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
 
     def __init__(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         super().__init__(f, *args, **kwargs)
@@ -55,11 +53,12 @@ class Call(Wire, Generic[R]):
         await self._result()
         return None
 
-    async def _result(self) -> R:
+    async def _result(self) -> R_co:
         value = self._fn(*self._args, **self._kwargs)
-        return await value if is_awaitable(value) else value
+        result: R_co = await value if is_awaitable(value) else value
+        return result
 
-    def then(self, k: Callable[[R], Rest | Awaitable[Rest]], /) -> Then[R]:
+    def then(self, k: Callable[[R_co], Rest | Awaitable[Rest]], /) -> Then:
         """Continue with the wire, or ``None``, that ``k(result)`` returns.
 
         :param k: a function, async or plain, of the result of the call
@@ -73,20 +72,21 @@ class Call(Wire, Generic[R]):
         return Then(self, k)
 
 
-class Then(Wire, Generic[R]):
+class Then(Wire):
     """A call, and the continuation that gets its result."""
 
     __slots__ = ("_call", "_k")
 
-    def __init__(self, call: Call[R], k: Callable[[R], Rest | Awaitable[Rest]]) -> None:
+    def __init__(self, call: Call[R_co], k: Callable[[R_co], Rest | Awaitable[Rest]]) -> None:
         check_function(k, "then")
         self._call = call
-        self._k = k
+        self._k: Callable[[Any], Any] = k
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Make the call and give back what the continuation says."""
         rest = self._k(await self._call._result())
-        return await rest if is_awaitable(rest) else rest
+        given: Rest = await rest if is_awaitable(rest) else rest
+        return given
 
     def __repr__(self) -> str:
         return f"{self._call!r}.then({name_of(self._k)})"

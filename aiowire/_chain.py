@@ -15,7 +15,7 @@ finds that its time is up.
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from time import monotonic
 from types import CodeType, CoroutineType
@@ -25,7 +25,7 @@ import anyio
 
 from ._check import bad_rest, name_of
 from ._errors import annotate, bare
-from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable
+from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable, is_callable
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Handle", "Handler"]
 
 #: Gets the failure of a chain; may be async; the wire that it returns goes on in that chain.
-Handler: TypeAlias = "Callable[[EventLoop, Exception], Any]"
+Handler: TypeAlias = Callable[["EventLoop", Exception], "Rest | Awaitable[Rest]"]
 
 #: How long a chain may run, in seconds, before other tasks get their turn.
 SLICE = 0.001
@@ -163,6 +163,7 @@ class Handle:
             self._ended = anyio.Event()
         if self._done:
             self._ended.set()
+        assert isinstance(self._ended, anyio.Event)  # a Slot: only where nobody has the handle
         await self._ended.wait()
 
     def annotate(self, exc: BaseException) -> None:
@@ -178,7 +179,7 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
     """Run a wire, and the wires that it leaves, to the end."""
     ev = chain._ev
     clock = monotonic
-    coroutine = CoroutineType
+    coroutine: type[CoroutineType[Any, Any, Any]] = CoroutineType
     todo: Todo = None
     while True:
         if type(wire) in COMPOSITES:
@@ -194,7 +195,7 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
             if clock() >= chain._until:
                 await anyio.lowlevel.checkpoint()
         if rest is not None:
-            if not callable(rest):
+            if not is_callable(rest):
                 raise bad_rest(wire, rest)
             wire = rest
         elif todo is None:
@@ -223,6 +224,6 @@ async def handle(handler: Handler, ev: EventLoop, exc: Exception) -> Rest:
     rest = handler(ev, cast("Exception", bare(exc)))
     if is_awaitable(rest):
         rest = await rest
-    if rest is not None and not callable(rest):
+    if rest is not None and not is_callable(rest):
         raise bad_rest(handler, rest)
     return cast("Rest", rest)

@@ -19,7 +19,7 @@ class InContext:
         self._coro = coro
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self  # type: ignore[return-value]
+        return self
 
     __iter__ = __await__
 

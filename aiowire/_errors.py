@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from types import CodeType
+from typing import cast
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
@@ -38,10 +39,17 @@ def unhandled(failures: SequenceOf[Exception]) -> UnhandledException:
     return group
 
 
+def members(exc: BaseException) -> tuple[BaseException, ...]:
+    """Give the exceptions right in a group, which has at least one; none if it is no group."""
+    if isinstance(exc, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", exc).exceptions
+    return ()
+
+
 def bare(exc: BaseException) -> BaseException:
     """Take a single failure out of the group, or the groups in groups, that hold it."""
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
+    while len(inner := members(exc)) == 1:
+        exc = inner[0]
     return exc
 
 
@@ -57,16 +65,16 @@ def sort_out(
         return exc, []
     if not isinstance(exc, BaseExceptionGroup):
         return None, [exc]
-    failure, rest = exc.split(Exception)
+    failure, rest = cast("BaseExceptionGroup[BaseException]", exc).split(Exception)
     return failure, [] if rest is None else list(leaves(rest))
 
 
 def leaves(exc: BaseException) -> Iterator[BaseException]:
     """Give the exceptions in a group, and in the groups in it, that are no groups."""
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in exc.exceptions:
-            yield from leaves(inner)
-    else:
+    inner = members(exc)
+    for each in inner:
+        yield from leaves(each)
+    if not inner:
         yield exc
 
 
@@ -88,4 +96,4 @@ def annotate(exc: BaseException, wire: object, code: CodeType, offset: int) -> N
     note = f"in wire {_brief.repr(wire)}, started at {where}"
     notes = getattr(exc, "__notes__", [])  # add_note() is missing before Python 3.11
     if note not in notes:
-        exc.__notes__ = [*notes, note]  # type: ignore[attr-defined]
+        exc.__dict__["__notes__"] = [*notes, note]

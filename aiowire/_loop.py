@@ -166,8 +166,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._reset()
         body: BaseException | None = None
         left: BaseException | None = None
+        limit = anyio.CancelScope(deadline=anyio.current_time() + self._seconds)
         try:
-            with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as limit:
+            with limit:
                 async with anyio.create_task_group() as self._tasks:
                     try:
                         yield self
@@ -224,7 +225,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         failures = self._failures
         if self._interrupts:
             raise self._interrupts[0] from (unhandled(failures) if failures else None)
-        if len(failures) == 1 and failures[0] is body:
+        if body is not None and len(failures) == 1 and failures[0] is body:
             raise body
         if failures:
             raise unhandled(failures)
@@ -242,6 +243,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
                 self._pool.pop().wake(to_work=True)
             else:
                 worker = Worker(self)
+                assert self._tasks is not None
                 worker.task = self._tasks.create_task(worker, name="aiowire worker")
 
     def _worker_arrived(self, now: float, is_late: bool) -> None:
@@ -290,6 +292,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         return failure is not None or bool(interrupts)
 
     def _cancel_all(self) -> None:
+        assert self._tasks is not None
         self._tasks.cancel_scope.cancel()
         interrupt()
         self._drop_queue()

@@ -20,6 +20,7 @@ from .backends import POLLIN, check_flags, key_of, readiness_of
 if TYPE_CHECKING:
     from ._chain import Handler
     from ._loop import EventLoop
+    from .backends._protocol import Source
 
 __all__ = ["Poller"]
 
@@ -74,9 +75,9 @@ class Poller(Wire):
         limit: int | None = None,
     ) -> None:
         check_handler(handler)
-        if not isinstance(sources, Mapping):
+        if not isinstance(sources, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Poller takes a mapping {{source: wire}}, got {sources!r}")
-        self.default_flags = check_flags(default_flags)
+        self.default_flags: int = check_flags(default_flags)
         self.interval = interval
         self._interval_seconds = check_interval(interval)
         self._handler = handler
@@ -88,7 +89,7 @@ class Poller(Wire):
         for source, wire in sources.items():
             self._register(source, wire, self.default_flags, caller.f_code, caller.f_lasti)
 
-    def register(self, source: Any, wire: AnyWire, flags: int | None = None) -> None:
+    def register(self, source: Source, wire: AnyWire, flags: int | None = None) -> None:
         """Start a wire each time that a source is ready, from now on.
 
         The wires run in copies of the present :mod:`context <contextvars>`. A source may have
@@ -106,7 +107,7 @@ class Poller(Wire):
         number = self.default_flags if flags is None else check_flags(flags)
         self._register(source, wire, number, caller.f_code, caller.f_lasti)
 
-    def unregister(self, source: Any) -> None:
+    def unregister(self, source: Source) -> None:
         """Start no wire for a source any more; a step of its wire under way goes on.
 
         :raises KeyError: when the source is not registered

@@ -16,13 +16,14 @@ unfolds in constant time and in constant stack, however long or deeply nested th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
     ParamSpec,
     TypeAlias,
+    TypeGuard,
     cast,
 )
 
@@ -39,7 +40,7 @@ P = ParamSpec("P")
 Rest: TypeAlias = "AnyWire | None"
 #: Anything that can be started: an async or plain function, method, or object that takes the
 #: event loop and gives back a :data:`Rest`.
-AnyWire: TypeAlias = "Callable[[EventLoop], Rest | Awaitable[Rest]]"
+AnyWire: TypeAlias = Callable[["EventLoop"], "Rest | Awaitable[Rest]"]
 #: What follows: the next wire and what follows that.
 Todo: TypeAlias = "tuple[AnyWire, Todo] | None"
 
@@ -68,18 +69,26 @@ class Wire:
 
     __slots__ = ("_args", "_fn", "_kwargs")
 
+    _fn: Callable[..., Any]
+    _args: tuple[Any, ...]
+    _kwargs: Mapping[str, Any]
+
     def __init__(
-        self, f: Callable[Concatenate[EventLoop, P], Any], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        f: Callable[Concatenate[EventLoop, P], Rest | Awaitable[Rest]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         check_function(f, type(self).__name__)
         self._fn = f
         self._args = args
         self._kwargs = kwargs
 
-    async def __call__(self, ev: EventLoop) -> Rest:
+    def __call__(self, ev: EventLoop, /) -> Rest | Awaitable[Rest]:
         """Take one step."""
         rest = self._fn(ev, *self._args, **self._kwargs)
-        return await rest if is_awaitable(rest) else rest
+        return rest if is_awaitable(rest) else settled(rest)
 
     def __rshift__(self, then: AnyWire) -> Sequence:
         """``a >> b``: run ``a`` to its end, then ``b``."""
@@ -103,9 +112,18 @@ class Wire:
             return object.__repr__(self)
 
 
-def is_awaitable(value: object) -> bool:
+#: Not the type guard that :func:`callable` is: that tells less than is known of a rest.
+is_callable: Callable[[object], bool] = callable
+
+
+def is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:
     """Say whether a value can be awaited; other than ``inspect.isawaitable`` it is fast."""
     return hasattr(type(value), "__await__")
+
+
+async def settled(rest: Rest) -> Rest:
+    """Give back what is known already to code that awaits it."""
+    return rest
 
 
 async def take_step(wire: AnyWire, ev: EventLoop) -> Rest:
@@ -113,7 +131,7 @@ async def take_step(wire: AnyWire, ev: EventLoop) -> Rest:
     rest = wire(ev)
     if is_awaitable(rest):
         rest = await rest
-    if rest is not None and not callable(rest):
+    if rest is not None and not is_callable(rest):
         raise bad_rest(wire, rest)
     return cast("Rest", rest)
 
@@ -205,7 +223,7 @@ def flat(wire: AnyWire) -> Iterator[AnyWire]:
             stack.extend(reversed(wire._parts))
         elif isinstance(wire, Remainder):
             todo: Todo = wire._todo
-            parts = []
+            parts: list[AnyWire] = []
             while todo is not None:
                 parts.append(todo[0])
                 todo = todo[1]
@@ -246,7 +264,7 @@ class Repeat(Composite):
         return self._wire, todo if self._n == 1 else (Repeat(self._wire, self._n - 1), todo)
 
     def __repr__(self) -> str:
-        n = "inf" if isinstance(self._n, float) else str(self._n)
+        n = str(self._n)
         if not isinstance(self._wire, Wire):
             return f"Repeat({name_of(self._wire)}, {n})"
         inner = name_of(self._wire)

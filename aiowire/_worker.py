@@ -77,7 +77,7 @@ class Worker(Coroutine[Any, Any, None]):
     # tools that print the stack of a waiting task see into the chain.
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self  # type: ignore[return-value]
+        return self
 
     __iter__ = __await__
 

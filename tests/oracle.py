@@ -17,7 +17,8 @@ from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from aiowire import Call, EventLoop, Forever, Repeat, Sequence, UnhandledException, Wire, done
 
@@ -36,7 +37,7 @@ generated = settings(
 effects: ContextVar[list[int]] = ContextVar("effects")
 
 
-class Boom(Exception):
+class StepError(Exception):
     """What failing steps raise."""
 
 
@@ -46,7 +47,7 @@ class Boom(Exception):
 def mark(n: int) -> int:
     effects.get().append(n)
     if len(effects.get()) >= FUSE:
-        raise Boom("fuse")
+        raise StepError("fuse")
     return n
 
 
@@ -83,7 +84,7 @@ def count_down(ev: Any, n: int, k: int) -> Any:
 
 def fail(ev: Any, n: int) -> None:
     mark(n)
-    raise Boom(n)
+    raise StepError(n)
 
 
 async def cancel(ev: Any, n: int, *, within: bool) -> None:
@@ -232,7 +233,7 @@ async def by_definition(wire: Any) -> Ran:
                 rest = wire(ev)
                 wire = await rest if isawaitable(rest) else rest
                 assert len(trace) <= before + 1, "a call performed more than one step"
-    except Boom as exc:
+    except StepError as exc:
         ending = repr(exc)
     return Ran(effects=trace, ending=ending)
 

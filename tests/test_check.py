@@ -143,13 +143,13 @@ class TestNumbersOfSeconds:
             lambda: EventLoop(timeout=seconds),
             lambda: aiowire.run(done, timeout=seconds),
         ):
-            with pytest.raises(error, match="^timeout is ") as info:
+            with pytest.raises(error, match=r"^timeout is ") as info:
                 use()
             assert repr(seconds) in str(info.value)
 
     async def test_bad_for_run(self) -> None:
         async with EventLoop() as ev:
-            with pytest.raises(ValueError, match="timeout is 0 seconds or more.* got -1"):
+            with pytest.raises(ValueError, match=r"timeout is 0 seconds or more.* got -1"):
                 await ev.run(-1)
 
 

@@ -15,7 +15,17 @@ from hypothesis import given
 
 from aiowire import Call, Forever, Repeat, Sequence, done, never
 
-from .oracle import FUSE, by_definition, by_the_loop, generated, mark, programs, small_wires, times, wires
+from .oracle import (
+    FUSE,
+    by_definition,
+    by_the_loop,
+    generated,
+    mark,
+    programs,
+    small_wires,
+    times,
+    wires,
+)
 
 LAWS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "(a >> b) >> c = a >> (b >> c)": lambda a, b, c: ((a >> b) >> c, a >> (b >> c)),
@@ -52,7 +62,7 @@ def visible(a: Any) -> Any:
 @pytest.fixture(autouse=True)
 async def one_event_loop() -> AsyncIterator[None]:
     """Run all examples of a test in the same event loop, which is faster."""
-    yield
+    yield  # noqa: PT022 (the generator is what keeps the event loop)
 
 
 @pytest.mark.stress

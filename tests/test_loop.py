@@ -1,22 +1,17 @@
-"""The block: what begins in it and when, how long it lasts, and what it leaves behind."""
+"""The block: what begins in it and when, what it waits for, and how often it can be entered."""
 
 from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from aiowire import Call, EventLoop, Forever, Wire, done, never
-
-var: ContextVar[Any] = ContextVar("var", default="unset")
-
+from aiowire import Call, EventLoop, Wire, done, never
 
 # Starting.
 
@@ -192,131 +187,6 @@ async def test_chains_started_while_everything_is_cancelled_never_begin() -> Non
     assert [handle.done for handle in handles] == [True] * 4
 
 
-# Time.
-
-
-@pytest.mark.parametrize("where", ["body", "wire", "both"])
-async def test_at_the_deadline_everything_is_cancelled_and_cleaned_up(where: str) -> None:
-    log: list[str] = []
-
-    async def work(ev: EventLoop, name: str) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await checkpoint()
-            log.append(name)
-
-    async with EventLoop(0.01) as ev:
-        assert not ev.timed_out
-        if where != "body":
-            ev.start(Wire(work, "wire"))
-        if where != "wire":
-            await work(ev, "body")
-    assert sorted(log) == {"both": ["body", "wire"]}.get(where, [where])
-    assert ev.timed_out
-    assert not ev.cancelled
-
-
-@pytest.mark.parametrize("timeout", [None, math.inf, 60, 1e308])
-async def test_a_block_that_ends_in_time_has_not_timed_out(timeout: Any) -> None:
-    async with EventLoop(timeout) as ev:
-        ev.start(Call(checkpoint) * 3)
-    assert not ev.timed_out
-    assert not ev.cancelled
-
-
-async def test_with_no_time_at_all_nothing_begins() -> None:
-    async with EventLoop(0) as ev:
-        handle = ev.start(Call(pytest.fail, "it began"))
-        await anyio.sleep_forever()
-    assert ev.timed_out
-    assert handle.done
-
-
-@pytest.mark.parametrize("who", ["body", "wire"])
-async def test_a_block_that_overran_its_time_without_a_pause_has_timed_out(who: str) -> None:
-    async with EventLoop(0.001) as ev:
-        if who == "body":
-            time.sleep(0.01)  # noqa: ASYNC251
-        else:
-            ev.start(Call(time.sleep, 0.01))
-    assert ev.timed_out
-
-
-async def test_the_time_counts_from_entering_the_block() -> None:
-    ev = EventLoop(0.05)
-    await anyio.sleep(0.06)
-    began = anyio.current_time()
-    async with ev:
-        await anyio.sleep(0.03)
-        ev.start(never)
-    assert 0.04 < anyio.current_time() - began < 0.075
-    assert ev.timed_out
-
-
-async def test_steps_that_never_block_do_not_hold_up_the_deadline() -> None:
-    async with EventLoop(0.01) as ev:
-        ev.start(Forever(done))
-    assert ev.timed_out
-
-
-# Cancelling.
-
-
-@pytest.mark.parametrize("who", ["body", "wire", "handler", "task"])
-async def test_cancel_ends_everything_at_once_and_quietly(who: str) -> None:
-    cleaned_up: list[int] = []
-
-    async def work(ev: EventLoop, n: int) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            cleaned_up.append(n)
-
-    async def fail(ev: EventLoop) -> None:
-        raise ValueError
-
-    async with EventLoop() as outer, EventLoop() as ev:
-        handles = [ev.start(Wire(work, n)) for n in range(5)]
-        await anyio.wait_all_tasks_blocked()
-        assert not ev.cancelled
-        if who == "body":
-            ev.cancel()
-            assert ev.cancelled
-        if who == "wire":
-            ev.start(lambda ev: ev.cancel())
-        if who == "handler":
-            ev.start(fail, lambda ev, exc: ev.cancel())
-        if who == "task":
-            outer.start(Call(ev.cancel))
-        late = ev.start(Call(checkpoint) >> Call(pytest.fail, "it went on"))
-        ev.start(Call(anyio.sleep_forever))
-        await anyio.sleep_forever()
-    assert sorted(cleaned_up) == list(range(5))
-    assert all(handle.done for handle in [*handles, late])
-    assert ev.cancelled
-    assert not ev.timed_out
-    assert not outer.cancelled
-
-
-async def test_a_slow_clean_up_under_a_shield_costs_no_processor_time() -> None:
-    async def work(ev: EventLoop) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.2)
-
-    async with EventLoop() as ev:
-        for _ in range(5):
-            ev.start(work)
-        await anyio.wait_all_tasks_blocked()
-        before = time.process_time()
-        ev.cancel()
-    assert time.process_time() - before < 0.1
-
-
 # Waiting for the wires.
 
 
@@ -467,88 +337,3 @@ async def test_loops_nest() -> None:
     assert sorted(log) == [f"{what} {n}" for what in ("in", "left", "out") for n in range(4)]
     assert log.index("left 3") < log.index("left 2")
     assert not ev.timed_out
-
-
-# Contexts.
-
-
-async def test_each_chain_has_its_own_copy_of_the_context_at_its_start() -> None:
-    seen = []
-
-    async def look(ev: EventLoop, n: int) -> Any:
-        seen.append((n, var.get()))
-        var.set(("chain", n))
-        await checkpoint()
-        assert var.get() == ("chain", n)
-        return Wire(look_again, n)
-
-    def look_again(ev: EventLoop, n: int) -> None:
-        assert var.get() == ("chain", n)
-
-    async with EventLoop() as ev:
-        for n in range(20):
-            var.set(("body", n))
-            ev.start(Wire(look, n))
-        var.set("after")
-        await ev.run()
-        assert var.get() == "after"
-        ev.start(Wire(look, 20))
-    assert sorted(seen) == [*((n, ("body", n)) for n in range(20)), (20, "after")]
-
-
-async def test_chains_that_share_a_task_share_no_context() -> None:
-    seen = []
-
-    def look(ev: EventLoop, n: int) -> None:
-        seen.append(var.get())
-        var.set(n)
-
-    async with EventLoop() as ev:
-        for n in range(100):
-            ev.start(Wire(look, n))
-    assert seen == ["unset"] * 100
-
-
-async def test_a_chain_started_by_a_chain_begins_with_the_context_of_that() -> None:
-    seen = []
-
-    async def parent(ev: EventLoop) -> None:
-        var.set("parent")
-        ev.start(child)
-        var.set("later")
-        await checkpoint()
-        await anyio.to_thread.run_sync(lambda: seen.append(var.get()))
-
-    def child(ev: EventLoop) -> None:
-        seen.append(var.get())
-
-    async with EventLoop() as ev:
-        ev.start(parent)
-    assert seen == ["parent", "later"]
-
-
-async def test_handlers_and_clean_up_run_in_the_context_of_their_chain() -> None:
-    seen = []
-
-    async def fail(ev: EventLoop) -> None:
-        var.set("chain")
-        await checkpoint()
-        raise ValueError
-
-    async def handle(ev: EventLoop, exc: Exception) -> Any:
-        seen.append(var.get())
-        await checkpoint()
-        return wait
-
-    async def wait(ev: EventLoop) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            seen.append(var.get())
-
-    async with EventLoop() as ev:
-        ev.start(fail, handle)
-        await anyio.wait_all_tasks_blocked()
-        ev.cancel()
-    assert seen == ["chain"] * 2
-    assert var.get() == "unset"

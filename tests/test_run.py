@@ -162,7 +162,9 @@ async def nested(ev: EventLoop) -> None:
 
 @pytest.mark.usefixtures("handler")
 @pytest.mark.parametrize(
-    "program", [idle, spin, Forever(Call(checkpoint)), nested], ids=["idle", "busy", "turns", "nested"]
+    "program",
+    [idle, spin, Forever(Call(checkpoint)), nested],
+    ids=["idle", "busy", "turns", "nested"],
 )
 def test_ctrl_c_leaves_as_keyboard_interrupt_with_everything_cleaned_up(
     run: Run, program: Any

@@ -22,10 +22,7 @@ from .zeromq_support import connected, receiving, send
 
 
 @on_trio
-@pytest.mark.parametrize("when", ["before", "in"])
-async def test_a_socket_of_zmq_asyncio_elsewhere_is_an_error_that_says_what_to_use(
-    when: str,
-) -> None:
+async def test_a_socket_of_zmq_asyncio_elsewhere_is_an_error_that_says_what_to_use() -> None:
     failures = Log()
     with connected(zmq.asyncio.Context) as (source, _):
         with pytest.raises(TypeError, match=r"works on asyncio only; use .* aiowire\.zmq"):

@@ -11,12 +11,9 @@ None of these is an event loop: anyio has removed that difference.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._protocol import POLLIN, POLLOUT, Readiness, check_flags
-
-if TYPE_CHECKING:
-    from ._arrivals import Arrivals
 
 __all__ = ["POLLIN", "POLLOUT", "Readiness", "check_flags", "key_of", "readiness_of"]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
     from ._arrivals import Arrivals
 
 __all__ = ["POLLIN", "POLLOUT", "Readiness", "check_flags"]
@@ -27,6 +29,11 @@ def check_flags(flags: object) -> int:
     raise ValueError(f"flags are POLLIN (1), POLLOUT (2) or POLLIN | POLLOUT (3), got {flags!r}")
 
 
+#: What a poller can watch: a descriptor number, an object with ``fileno()``, also a
+#: ``zmq.Socket``, or one of the class below.
+Source: TypeAlias = "FileDescriptorLike | Readiness"
+
+
 class Readiness(ABC):
     """What can become ready, and how to wait for that: subclass it for a source of your own.
 
@@ -40,7 +47,7 @@ class Readiness(ABC):
     """
 
     @abstractmethod
-    async def wait(self, flags: int) -> bool:
+    async def wait(self, flags: int, /) -> bool:
         """Wait until the source is ready in one of the directions in ``flags``.
 
         Give back whether it may become ready again: after ``False`` the wire is started one
@@ -58,7 +65,7 @@ class Readiness(ABC):
     def used(self) -> None:
         """Look again: a wire of this source has taken a step, and may have changed its state."""
 
-    def open(self, arrivals: Arrivals | None) -> None:
+    def open(self, arrivals: Arrivals | None, /) -> None:
         """Begin to be watched."""
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ can be registered for the same number, and closing it leaves ZeroMQ's own open.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import anyio
 import zmq
@@ -32,7 +33,7 @@ class SocketReadiness(Readiness):
             socket.get(zmq.FD)
         except zmq.ZMQError as exc:
             raise ValueError(f"{socket!r} cannot be polled: {exc}") from exc
-        self._socket = socket
+        self._socket: Any = socket  # the stubs say of every option that it may be bytes
         self._interval = interval_seconds
         self._fd = -1
         self._waiting: anyio.CancelScope | None = None

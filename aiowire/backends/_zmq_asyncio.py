@@ -37,7 +37,7 @@ class AsyncioSocketReadiness(Readiness):
         self._check_backend()
         self.check()
         try:
-            while not await self._socket.poll(None, flags):
+            while not await self._socket.poll(None, flags):  # type: ignore[call-arg]  # stub is wrong
                 self.check()
         except anyio.get_cancelled_exc_class():
             self.check()  # close() cancels the future of poll()

@@ -12,7 +12,7 @@ import asyncio
 import zmq
 import zmq.asyncio
 
-from aiowire import Call, EventLoop, Poller, Wire
+from aiowire import EventLoop, Poller, Wire
 
 ADDRESS = "inproc://echo"
 
@@ -28,12 +28,12 @@ class Server:
         self.answered += 1
 
 
-async def client(ev, name, sock, messages):
+async def client(ev, name, sock, messages, then=None):
     if not messages:
-        return None
+        return then
     await sock.send_multipart(messages[0])
     print(name, "got", await sock.recv_multipart())
-    return Wire(client, name, sock, messages[1:])
+    return Wire(client, name, sock, messages[1:], then)
 
 
 async def main():
@@ -44,12 +44,11 @@ async def main():
     req = ctx.socket(zmq.REQ)
     req.connect(ADDRESS)
 
-    dealing = Wire(client, "dealer", dealer, [[b"one", b"1"], [b"two"]])
     requesting = Wire(client, "req", req, [[b"hello"], [b"world"]])
+    dealing = Wire(client, "dealer", dealer, [[b"one", b"1"], [b"two"]], then=requesting)
     async with EventLoop(timeout=0.4) as ev:
         ev.start(Poller({server.sock: Wire(server.echo)}, zmq.POLLIN, 100))
         ev.start(dealing)
-        ev.start(Call(asyncio.sleep, 0.1) >> requesting)
     print("the server answered", server.answered, "messages")
     ctx.destroy(linger=0)
 

@@ -1,45 +1,40 @@
-"""Two chains that count the same events, until the time is up.
+"""Two chains that take turns at the same counter, until the time is up.
 
-running
-running
+running 1
+running 2
 event 1
-running
+running 3
 event 2
-running
+running 4
 event 3
-running
-stopped after 3
+running 5
+event 4
+stopped, with 5 begun
 """
 
 import asyncio
-from typing import Optional
 
 from aiowire import EventLoop, Wire
 
-count = 0
+begun = []
 
 
-async def show_event(ev: EventLoop) -> Optional[Wire]:
-    global count
-    print("running")
-    await asyncio.sleep([0.04, 0.09, 0.03, 9, 9][count + turn(ev)])
-    count += 1
-    print(f"event {count}")
-    return Wire(show_event)
-
-
-turns = iter([0, 1, 1, 1, 1])
-
-
-def turn(ev):
-    return next(turns)
+async def show_event(ev: EventLoop) -> Wire | None:
+    mine = len(begun) + 1
+    begun.append(mine)
+    print(f"running {mine}")
+    await asyncio.sleep(mine * 0.04)
+    print(f"event {mine}")
+    if mine < 4:
+        return Wire(show_event)
+    return None
 
 
 async def main():
     async with EventLoop(timeout=0.3) as ev:
         ev.start(show_event)
         ev.start(show_event)
-    print(f"stopped after {count}")
+    print(f"stopped, with {len(begun)} begun")
 
 
 asyncio.run(main())

@@ -12,7 +12,6 @@ nothing left to do
 """
 
 import asyncio
-from typing import Optional
 
 from aiowire import Call, EventLoop, Wire
 
@@ -34,7 +33,7 @@ class Info:
         return self.effort == 0
 
 
-async def ready(ev: EventLoop, info: Info) -> Optional[Wire]:
+async def ready(ev: EventLoop, info: Info) -> Wire | None:
     if info.new_task():
         print(f"new task {info.task}")
         return Wire(working, info)

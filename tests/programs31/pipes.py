@@ -14,19 +14,19 @@ from aiowire import Call, EventLoop, Poller, Wire
 
 r, w = os.pipe()
 os.set_blocking(r, False)
-closed = False
+closed = []
 
 
 async def on_input(ev: EventLoop, poller: Poller):
-    global closed
     try:
         data = os.read(r, 100)
     except BlockingIOError:
         return
     if data:
         print("read", data)
+        ev.start(Call(os.write, w, b"def") if data == b"abc" else Call(os.close, w))
     elif not closed:
-        closed = True
+        closed.append(r)
         print("end of input")
         poller.unregister(r)
         poller.shutdown()
@@ -35,15 +35,9 @@ async def on_input(ev: EventLoop, poller: Poller):
 async def main():
     poller = Poller({}, zmq.POLLIN, 50)
     poller.register(r, Wire(on_input, poller))
-    write = Call(os.write, w, b"abc") >> Call(asyncio.sleep, 0.03)
-    then = Call(os.write, w, b"def") >> Call(asyncio.sleep, 0.03)
     async with EventLoop() as ev:
         ev.start(poller)
-        ev.start(write)
-        await ev.run(0.1)
-        ev.start(then)
-        await ev.run(0.1)
-        os.close(w)
+        ev.start(Call(os.write, w, b"abc"))
     os.close(r)
 
 

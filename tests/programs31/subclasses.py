@@ -49,7 +49,7 @@ async def main():
     async with EventLoop() as ev:
         ev.start(Repeat(Tick(), 2))
         await ev.run()
-        ev.start(Tick() * 1 >> Call(asyncio.sleep, 0.03) >> Call(print, "done"))
+        ev.start(Tick() >> Call(print, "done"))
     async with EventLoop(0.05) as ev:
         ev.start(Forever(Until(ev, 0.01)))
 

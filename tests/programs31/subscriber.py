@@ -16,7 +16,7 @@ from aiowire import Call, EventLoop, Poller, Wire
 ctx = zmq.asyncio.Context()
 pub = ctx.socket(zmq.PUB)
 sub = ctx.socket(zmq.SUB)
-poller = None
+poller = Poller({}, interval=20)
 
 
 async def on_news(ev):
@@ -37,12 +37,10 @@ def leave():
 
 
 async def main():
-    global poller
     pub.bind("inproc://news")
     sub.connect("inproc://news")
     sub.setsockopt(zmq.SUBSCRIBE, b"news")
 
-    poller = Poller({}, interval=20)
     poller.register(sub, Wire(on_news), zmq.POLLIN)
     try:
         poller.register(sub, Wire(on_news))
