@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -204,11 +204,13 @@ class Signals:
     def __init__(self, *numbers: int) -> None:
         self._numbers = numbers
         #: The first that came, or 0.
-        self.first = 0
+        self.first: int = 0
         self._impatient_at = math.inf
 
     @contextmanager
-    def handled(self, handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    def handled(
+        self, handler: Callable[[int, FrameType | None], object]
+    ) -> Generator[None, None, None]:
         """Have a function handle the signals in the block."""
         before = [(number, signal.signal(number, handler)) for number in self._numbers]
         try:
@@ -222,7 +224,7 @@ class Signals:
         self.first = self.first or number
 
     @asynccontextmanager
-    async def cancelling(self) -> AsyncIterator[None]:
+    async def cancelling(self) -> AsyncGenerator[None, None]:
         """Cancel the block when a signal comes, or if one was noted before."""
         if not self._numbers:
             yield
@@ -244,7 +246,7 @@ class Signals:
             raise failure
 
     @contextmanager
-    def _received(self) -> Iterator[AsyncIterator[int]]:
+    def _received(self) -> Generator[AsyncIterator[int], None, None]:
         """Have the event loop handle the signals, and watch that it does."""
         with anyio.open_signal_receiver(*map(signal.Signals, self._numbers)) as arriving:
             for number in self._numbers:

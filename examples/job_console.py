@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 from aiowire import EventLoop, Poller
 
@@ -41,8 +40,7 @@ class Console:
         self._typed = rest[-LONGEST:]
         if not text:
             lines.append(rest)
-            with suppress(KeyError):  # at the end of a pipe, the poller has done it
-                self._poller.unregister(self._fd)
+            self._poller.unregister(self._fd)
         for line in lines:
             if words := line.decode(errors="replace").strip():
                 self._command(words)

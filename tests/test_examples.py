@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zmq
@@ -20,6 +19,14 @@ from .job_bench import EXAMPLES, assert_gone
 
 #: Everything that the interpreter could complain about is an error.
 AIOWIRE = [sys.executable, "-W", "error", "-m", "aiowire", "run"]
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C reach the examples where a shell runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def start(name: str, backend: str, **environment: str) -> subprocess.Popen[str]:
@@ -130,8 +137,8 @@ class Server:
         self,
         folder: Path,
         backend: str,
-        stdin: int = subprocess.DEVNULL,
-        launcher: Sequence[str] = (),
+        stdin: int,
+        launcher: Sequence[str],
     ) -> None:
         self.place = f"ipc://{folder}/jobs"
         self.environment = {
@@ -167,7 +174,7 @@ class Server:
         self.said += self.process.stdout.readlines()
         return self.process.wait()
 
-    def client(self, job: str, **options: Any) -> subprocess.Popen[str]:
+    def client(self, job: str) -> subprocess.Popen[str]:
         """Start a client."""
         return subprocess.Popen(
             [*AIOWIRE, str(EXAMPLES / "job_client.py:main")],
@@ -176,15 +183,16 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
             env={**self.environment, "JOB": job},
-            **options,
         )
 
 
 @contextmanager
-def serving(backend: str, **options: Any) -> Iterator[Server]:
+def serving(
+    backend: str, stdin: int = subprocess.DEVNULL, launcher: Sequence[str] = ()
+) -> Iterator[Server]:
     # Not tmp_path, which may be too long for a socket.
     with tempfile.TemporaryDirectory(prefix="jobs") as folder:
-        server = Server(Path(folder), backend, **options)
+        server = Server(Path(folder), backend, stdin, launcher)
         try:
             server.until(lambda line: "listens" in line)
             yield server

@@ -22,12 +22,13 @@ from .support import Log, feed, immediately, many, pair, pipe, polling, read, re
 
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_the_limit_on_rests_is_kept_and_nothing_is_lost(limit: int) -> None:
-    running, most, ended = set[int](), Log(), Log()
+    running, most, ended, gate = set[int](), Log(), Log(), anyio.Event()
     with many(5) as pipes:
 
         async def rest(ev: EventLoop, number: int) -> None:
             running.add(number)
             most.append(len(running))
+            await gate.wait()
             for _ in range(number % 3):
                 await anyio.lowlevel.checkpoint()
             running.remove(number)
@@ -40,6 +41,10 @@ async def test_the_limit_on_rests_is_kept_and_nothing_is_lost(limit: int) -> Non
         async with polling(sources, limit=limit):
             for n in range(50):
                 feed(pipes[n % 5][1], b"%02d" % n)
+            await most.reach(limit)
+            await settle()
+            assert len(running) == limit
+            gate.set()
             await ended.reach(50)
     assert sorted(ended) == list(range(50))
     assert max(most) == limit

@@ -63,6 +63,12 @@ class NotingBell(Bell):
         self.asked.append("check")
 
 
+@pytest.fixture
+def checked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is found by looking, where it does not matter how soon."""
+    monkeypatch.setattr("aiowire._watch.CHECK_SECONDS", 0.03)
+
+
 async def test_only_wait_must_be_written() -> None:
     log, bell = Log(), Bell()
     async with polling({bell: note(log, "rung")}) as poller:
@@ -112,9 +118,10 @@ async def test_it_is_asked_again_when_the_first_step_has_returned() -> None:
         gate.set()
         await ended.reach(1)
         await settle()
-    assert [each for each in bell.asked if each != "check"] == [
-        *("open", POLLIN, "step", "read", "used", POLLIN, "close")
+    assert [each for each in bell.asked if each not in ("check", "used")] == [
+        *("open", POLLIN, "step", "read", POLLIN, "close")
     ]
+    assert bell.asked[bell.asked.index("read") + 1] == "used"
 
 
 async def test_after_false_the_wire_is_started_a_last_time_and_the_source_unregistered() -> None:
@@ -189,6 +196,7 @@ async def test_check_is_called_twice_a_second_and_its_failure_ends_the_watch() -
     assert bell.asked == ["open", POLLIN, "check", "check", "close"]
 
 
+@pytest.mark.usefixtures("checked_often")
 async def test_a_failing_check_leaves_a_step_under_way_alone() -> None:
     failures, ended = Log(), Log()
 
@@ -223,6 +231,7 @@ async def test_each_direction_can_have_a_wire_of_its_own() -> None:
     assert sorted(bell.asked) == [POLLIN, POLLOUT]
 
 
+@pytest.mark.usefixtures("checked_often")
 @pytest.mark.parametrize("ways", ["hang-up", "failure", "unregister"])
 async def test_a_source_that_is_registered_no_more_is_not_kept(ways: str) -> None:
     async def use(poller: Poller) -> Callable[[], object]:
@@ -242,7 +251,7 @@ async def test_a_source_that_is_registered_no_more_is_not_kept(ways: str) -> Non
     async with polling({}, handler=lambda ev, exc: None) as poller:
         await settle()
         source = await use(poller)
-        await anyio.sleep(0.6)  # what is left over is looked for twice a second
+        await anyio.sleep(0.06)  # what is left over is looked for now and then
         gc.collect()
         assert source() is None
 

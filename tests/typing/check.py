@@ -55,7 +55,9 @@ def marked(path: Path) -> list[tuple[str, int]]:
 def succeeds(folder: str, program: str) -> bool:
     """Run a program, and show what it printed if it fails."""
     command = [sys.executable, "-W", "error", program]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
     if ran.returncode:
         print(f"{program} failed:\n{ran.stdout}{ran.stderr}")
     return not ran.returncode

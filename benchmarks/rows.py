@@ -1,0 +1,109 @@
+"""The rows of the table: what is measured, against whom, and which ratio is to be reached.
+
+The targets are those that the library promises. Where it promises nothing about a peer, the ratio
+is printed and nobody judges it.
+
+A contender is written as its class in :mod:`contenders`; ``+100`` after it says how many functions
+wait for ever in the same block meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Which rows there are, by the names that ``--rows`` takes, in the order in which they are printed.
+NAMES = ("step", "start", "sleep", "idle", "memory", "import")
+
+#: How the contenders are called in the table.
+TITLES = {
+    "Ours": "itself, no idle wires",
+    "Bare": "bare await loop",
+    "Old": "aiowire 3.1.0",
+    "TaskGroup": "asyncio.TaskGroup",
+    "Nursery": "trio.Nursery",
+    "CreateTask": "anyio create_task",
+    "StartSoon": "anyio start_soon",
+    "anyio": "import anyio",
+    "pass": "bare python",
+}
+
+#: "No slower" allows for this much: two samples of the same thing differ by a few per cent.
+NO_SLOWER = 1.1
+
+Limits = Mapping[str, "float | None"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement of ours and its peers, which makes a line of the table for each peer.
+
+    :param name: the name by which it is chosen
+    :param what: what is measured, in words
+    :param job: the method of a contender that is run, or ``memory`` and the like
+    :param peers: for each, the greatest ratio of ours to theirs that passes, or ``None``
+    :param floor: the peer that shows what this costs without any library
+    :param ours: which of ours is measured
+    """
+
+    name: str
+    what: str
+    job: str
+    peers: Limits
+    floor: str
+    ours: str = "Ours"
+
+    @property
+    def contenders(self) -> list[str]:
+        """All who are measured for this row."""
+        return list(dict.fromkeys([self.ours, *self.peers, self.floor]))
+
+
+def title(contender: str) -> str:
+    """Say who a contender is."""
+    name, _, idle = contender.partition("+")
+    return f"{TITLES[name]}, {int(idle):,} idle" if idle else TITLES[name]
+
+
+def rows_of(backend: str) -> list[Row]:
+    """Give the rows that are measured on each backend."""
+    native = "Nursery" if backend == "trio" else "TaskGroup"
+    tenth: Limits = {"CreateTask": 0.1, "StartSoon": 0.1, native: None}
+    half = 0.5 if backend == "trio" else None
+    sleep: Limits = {
+        native: 1.1 if backend == "asyncio" else None,
+        "CreateTask": half,
+        "StartSoon": half,
+    }
+    same: Limits = {"CreateTask": 1.05, "StartSoon": 1.05}
+    start, nap = "start a wire that ends at once", "start a wire that sleeps 10 ms"
+    return [
+        Row("step", "one step of a chain", "step", {"Bare": 2.0, "Old": 1 / 50}, "Bare"),
+        Row("start", f"{start}; first use", "start_first", {**tenth, "Old": 0.4}, "Bare"),
+        Row("start", f"{start}; warm", "start_warm", tenth, "Bare"),
+        Row("sleep", f"{nap}; first use", "sleep_first", {**sleep, "Old": None}, native),
+        Row("sleep", f"{nap}; warm", "sleep_warm", sleep, native),
+        Row("idle", "one step, 10,000 idle wires", "step", {"Ours": NO_SLOWER, "Old+10000": None},
+            "Bare", "Ours+10000"),
+        *idle_rows("one step", "step", "Bare", 100),
+        *idle_rows("start, end at once; warm", "start_warm", "Bare", 100, 10_000),
+        *idle_rows("start, sleep 10 ms; warm", "sleep_warm", native, 100, 10_000),
+        Row("memory", "memory of an idle wire", "memory", same, native),
+    ]  # fmt: skip
+
+
+def idle_rows(what: str, job: str, floor: str, *numbers: int) -> list[Row]:
+    """Give the rows that compare ours among idle wires with ours alone."""
+    return [
+        Row("idle", f"{what}, {idle:,} idle wires", job, {"Ours": NO_SLOWER}, floor, f"Ours+{idle}")
+        for idle in numbers
+    ]
+
+
+def import_rows() -> list[Row]:
+    """Give the rows that have nothing to do with a backend."""
+    limit: Limits = {"anyio": 1.15}
+    return [
+        Row("import", "import aiowire, the import alone", "import", limit, "pass", "aiowire"),
+        Row("import", "import aiowire, the whole process", "process", limit, "pass", "aiowire"),
+    ]

@@ -1,0 +1,176 @@
+"""The benchmark: measure what the library promises to be fast at, and print one table. ::
+
+    nox -s benchmarks                                  # everything
+    nox -s benchmarks -- --quick                       # under two minutes, and rougher
+    nox -s benchmarks -- --rows step start --backend trio --json results.json
+
+Each line of the table is ours against one peer, measured side by side in the same minutes on the
+same machine. The ratio, ours over theirs, is what counts, and what the targets are about; what
+follows it says how far a round's ratio was from it. ``floor`` is what the same costs without any
+library in between. *First use* opens a new block for each batch and leaves it, *warm* uses the
+same block again and again.
+
+In which order to read the files: :mod:`rows` says what is measured, :mod:`contenders` how,
+:mod:`probe`, :mod:`memory` and :mod:`imports` in which processes, :mod:`turns` in which order,
+and :mod:`table` prints what came out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from imports import import_samplers, imported_with_us
+from machine import describe
+from memory import MEASURABLE
+from old import old_python
+from processes import Probe, close_all, output_of
+from rows import NAMES, Row, import_rows, rows_of
+from table import Line, as_text, lines_of
+from turns import Sampler, Samples, take_turns
+
+BACKENDS = ("asyncio", "uvloop", "trio")
+
+#: How many wires one sample starts.
+BATCH = 10_000
+
+#: What ``import aiowire`` must not import.
+UNWANTED = ("zmq", "asyncio", "trio", "uvloop")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int  # samples of each contender
+    warm_up: int  # and how many before them do not count
+    seconds: float  # how long a sample takes where that can be chosen
+    idle: int  # how many functions wait where their memory is measured
+    processes: int  # samples of a kind that takes a process each
+
+
+FULL = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=5)
+QUICK = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=3)
+
+
+class Backend:
+    """The probes of one backend, each started when it is first needed."""
+
+    def __init__(self, name: str, effort: Effort) -> None:
+        self.name = name
+        self._effort = effort
+        self._probes: dict[str, Probe] = {}
+
+    def measure(self, rows: list[Row]) -> Iterator[Line]:
+        """Measure rows, a job at a time: all who do the same job take turns."""
+        try:
+            for job in dict.fromkeys(row.job for row in rows):
+                of_job = [row for row in rows if row.job == job]
+                samples = self._take(job, list(dict.fromkeys(
+                    each for row in of_job for each in row.contenders
+                )))  # fmt: skip
+                for row in of_job:
+                    yield from lines_of(row, self.name, samples)
+        finally:
+            close_all(self._probes.values())
+
+    def _take(self, job: str, contenders: list[str]) -> Samples:
+        note(f"{self.name}: {job}")
+        effort = self._effort
+        if job == "memory":
+            return take_turns(
+                {each: partial(self._memory, each) for each in contenders}, effort.processes, 0
+            )
+        samplers = {each: self._sampler(job, each) for each in contenders}
+        return take_turns(samplers, effort.rounds, effort.warm_up)
+
+    def _memory(self, contender: str) -> float:
+        return float(output_of("memory.py", contender, self.name, str(self._effort.idle)))
+
+    def _sampler(self, job: str, contender: str) -> Sampler:
+        if contender not in self._probes:
+            self._probes[contender] = self._probe(contender)
+        probe = self._probes[contender]
+        number = probe.calibrate(job, self._effort.seconds) if job == "step" else BATCH
+        return partial(probe.run, job, number)
+
+    def _probe(self, contender: str) -> Probe:
+        name, _, idle = contender.partition("+")
+        if name != "Old":
+            return Probe(name, self.name, int(idle or 0))
+        # It runs on asyncio only, so that is what it is compared on.
+        backend = "asyncio" if self.name == "trio" else self.name
+        return Probe(name, backend, int(idle or 0), old_python())
+
+
+def measure_imports(rows: list[Row], effort: Effort) -> Iterator[Line]:
+    """Measure what has nothing to do with a backend."""
+    for row in rows:
+        note(row.what)
+        samplers = import_samplers(row.job, row.contenders)
+        yield from lines_of(row, "", take_turns(samplers, 4 * effort.processes, 2))
+
+
+def measure(names: list[str], backends: list[str], effort: Effort) -> list[Line]:
+    """Measure the rows that were asked for; give their lines, a row's backends together."""
+    lines: list[Line] = []
+    for backend in backends:
+        rows = [row for row in rows_of(backend) if row.name in names]
+        if not MEASURABLE:
+            note("memory: this system does not tell; left out")
+            rows = [row for row in rows if row.name != "memory"]
+        lines += Backend(backend, effort).measure(rows)
+    if "import" in names:
+        lines += measure_imports(import_rows(), effort)
+    order = list(dict.fromkeys(line.what for line in lines))
+    return sorted(lines, key=lambda line: order.index(line.what))
+
+
+def note(text: str) -> None:
+    """Tell on stderr what is going on: the table alone is the output."""
+    print(f"measuring {text} ...", file=sys.stderr, flush=True)
+
+
+def summary(lines: list[Line], seconds: float) -> str:
+    """Say how many targets were reached."""
+    results = [line.result for line in lines if line.result]
+    return f"{results.count('pass')} of {len(results)} targets reached; took {seconds:.0f} s"
+
+
+def parse() -> argparse.Namespace:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description="Measure aiowire and its peers, side by side.")
+    parser.add_argument("--quick", action="store_true", help="under two minutes, and rougher")
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    parser.add_argument("--rows", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    options = parse()
+    if sys.version_info < (3, 11):
+        raise SystemExit("asyncio.TaskGroup, a peer, is there from Python 3.11 on")
+    machine = describe()
+    since = perf_counter()
+    lines = measure(options.rows, options.backend, QUICK if options.quick else FULL)
+    unwanted = imported_with_us(*UNWANTED)
+    print("\n".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
+    print(as_text(lines), end="\n\n")
+    print(f"import aiowire imports {', '.join(unwanted) or 'none'} of {', '.join(UNWANTED)}")
+    print(summary(lines, perf_counter() - since))
+    if options.json:
+        results = {"machine": machine, "unwanted imports": unwanted,
+                   "lines": [line.as_dict() for line in lines]}  # fmt: skip
+        options.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The table: one line for each peer of each row, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from rows import Row, title
+from turns import Samples
+
+HEADERS = ("what", "backend", "ours", "against", "theirs", "ratio", "target", "result", "floor")
+
+#: How the numbers of a job are printed: the factor, and the unit it leads to.
+UNITS = {"memory": (1 / 1024, "KiB"), "import": (1e3, "ms"), "process": (1e3, "ms")}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Ours against one peer: medians, in seconds or bytes per operation."""
+
+    what: str
+    backend: str
+    job: str
+    ours: float
+    against: str
+    theirs: float
+    ratio: float  # ours / theirs, the median over the rounds
+    spread: float  # how far the ratios of the rounds are from it, in the median
+    target: float | None  # the greatest ratio that passes
+    floor: float
+
+    @property
+    def result(self) -> str:
+        """``pass``, ``MISS``, or nothing where there is no target."""
+        if self.target is None:
+            return ""
+        return "pass" if self.ratio <= self.target else "MISS"
+
+    def cells(self) -> tuple[str, ...]:
+        """Give the texts of the line."""
+        scale, unit = UNITS.get(self.job, (1e6, "µs"))
+        numbers = [number * scale for number in (self.ours, self.theirs, self.floor)]
+        ours, theirs, floor = (
+            f"{number:.3g} {unit}" if number < 1000 else f"{number:,.0f} {unit}"
+            for number in numbers
+        )
+        ratio = f"{self.ratio:.3g} ±{self.spread / self.ratio:.0%}"
+        target = "" if self.target is None else f"≤ {self.target:.3g}"
+        return (
+            self.what, self.backend, ours, self.against, theirs, ratio, target, self.result, floor
+        )  # fmt: skip
+
+    def as_dict(self) -> dict[str, object]:
+        """Give everything as JSON has it."""
+        return {**asdict(self), "result": self.result or None}
+
+
+def lines_of(row: Row, backend: str, samples: Samples) -> list[Line]:
+    """Compare ours with each peer of a row."""
+    return [
+        Line(
+            row.what,
+            backend,
+            row.job,
+            samples.median(row.ours),
+            title(peer),
+            samples.median(peer),
+            *samples.ratio(row.ours, peer),
+            limit,
+            samples.median(row.floor),
+        )
+        for peer, limit in row.peers.items()
+    ]
+
+
+def as_text(lines: Iterable[Line]) -> str:
+    """Draw the table; what a line has in common with the one above it is left out."""
+    table = [HEADERS]
+    previous: tuple[str, ...] = ()
+    for line in lines:
+        cells = line.cells()
+        same = previous[:2] == cells[:2]
+        table.append(("", "", "", *cells[3:8], "") if same else cells)
+        previous = cells
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    table.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )

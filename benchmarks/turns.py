@@ -1,0 +1,52 @@
+"""Samples taken in turns: in each round every contender once, and each round begins with another.
+
+The machine is never as quiet as one would like. What disturbs a round disturbs all that are in it,
+so contenders are compared round by round: the ratio of two of them is the median of the ratios
+within the rounds, and not the ratio of their medians.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import pyperf
+
+#: Takes one sample, in seconds (or bytes) per operation.
+Sampler: TypeAlias = "Callable[[], float]"
+
+
+class Samples:
+    """The samples of some contenders, of each as many as there were rounds."""
+
+    def __init__(self, values: Mapping[str, list[float]]) -> None:
+        self.values = values
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def median(self, name: str) -> float:
+        """Give the median of a contender's samples."""
+        run = pyperf.Run(self.values[name], metadata={"name": name}, collect_metadata=False)
+        return pyperf.Benchmark([run]).median()
+
+    def ratio(self, name: str, other: str) -> tuple[float, float]:
+        """Give the median of one contender's samples over another's, and its mean deviation."""
+        pairs = zip(self.values[name], self.values[other], strict=True)
+        ratios = [mine / theirs for mine, theirs in pairs]
+        middle = statistics.median(ratios)
+        return middle, statistics.median(abs(ratio - middle) for ratio in ratios)
+
+
+def take_turns(samplers: Mapping[str, Sampler], rounds: int, warm_up: int = 1) -> Samples:
+    """Take so many samples of each, after a round or two that do not count."""
+    values: dict[str, list[float]] = {name: [] for name in samplers}
+    names = list(samplers)
+    for number in range(warm_up + rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            sample = samplers[name]()
+            if number >= warm_up:
+                values[name].append(sample)
+    return Samples(values)

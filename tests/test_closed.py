@@ -1,0 +1,222 @@
+"""Descriptors that were closed without a word, or whose number is another file's now."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+
+import anyio
+import pytest
+
+from aiowire import POLLIN, POLLOUT, EventLoop, Poller, UnhandledException
+
+from .support import (
+    STREAMS,
+    WAYS,
+    Log,
+    choose_way,
+    feed,
+    fill,
+    immediately,
+    note,
+    pair,
+    pipe,
+    polling,
+    reading,
+    settle,
+    tcp,
+)
+
+
+@pytest.fixture(params=WAYS, autouse=True)
+def edges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    return choose_way(request, monkeypatch)
+
+
+@pytest.fixture
+def failures() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def checked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is found by looking, where it does not matter how soon."""
+    monkeypatch.setattr("aiowire._watch.CHECK_SECONDS", 0.03)
+
+
+CLOSED = [(each, POLLIN) for each in STREAMS.values()]
+CLOSED += [(each, flags) for each in (pair, tcp) for flags in (POLLOUT, POLLIN | POLLOUT)]
+
+
+async def test_sources_that_were_closed_are_errors_within_a_second(failures: Log) -> None:
+    log, names = Log(), []
+    poller = Poller({}, handler=lambda ev, exc: failures.append(exc))
+    with ExitStack() as stack, pipe() as (other, peer):
+        sources = [stack.enter_context(each())[0] for each, _ in CLOSED]
+        for source, (_, flags) in zip(sources, CLOSED, strict=True):
+            if flags & POLLOUT:
+                fill(source)
+            poller.register(source, note(log), flags)
+            names.append(f"(descriptor {source.fileno()}) was closed")
+        poller.register(other, reading(log, other))
+        async with polling(poller):
+            await settle()
+            for source in sources:
+                source.close()
+            await immediately(lambda: failures.reach(len(sources)))
+            for source in sources:
+                with pytest.raises(KeyError):
+                    poller.unregister(source)
+            feed(peer, b"goes on")
+            await log.reach(1)
+    assert log == [b"goes on"]
+    assert {type(exc) for exc in failures} == {anyio.ClosedResourceError}
+    for source, name in zip(sources, names, strict=True):
+        assert any(repr(source) in str(exc) and name in str(exc) for exc in failures)
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_a_source_that_was_closed_fails_a_poller_without_a_handler() -> None:
+    async def close_early() -> None:
+        with pipe() as (source, _):
+            async with polling({source: note(Log())}):
+                await settle()
+                source.close()
+                await anyio.sleep(1)
+
+    with pytest.raises(UnhandledException) as info:
+        await close_early()
+    (exc,) = info.value.exceptions
+    assert isinstance(exc, anyio.ClosedResourceError)
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_a_source_closed_before_the_poller_runs_is_the_same_error(failures: Log) -> None:
+    with pipe() as (source, _):
+        poller = Poller({source: note(Log())}, handler=lambda ev, exc: failures.append(exc))
+        source.close()
+        async with polling(poller):
+            await immediately(lambda: failures.reach(1))
+    assert isinstance(failures[0], anyio.ClosedResourceError)
+    assert "closed" in str(failures[0])
+
+
+@pytest.mark.parametrize("end", ["unregister", "shutdown", "cancel"])
+@pytest.mark.parametrize("closed", ["before", "after"])
+async def test_a_source_can_be_closed_when_the_poller_leaves_it(end: str, closed: str) -> None:
+    with pair() as (source, _), anyio.fail_after(5):
+        async with EventLoop() as ev:
+            poller = Poller({source: note(Log())})
+            handle = ev.start(poller)
+            await settle()
+            if closed == "before":
+                source.close()
+            if end == "unregister":
+                poller.unregister(source)
+            elif end == "shutdown":
+                poller.shutdown()
+            else:
+                handle.cancel()
+            source.close()
+            await settle()
+            poller.shutdown()
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_a_source_closed_by_its_own_wire_is_the_same_error(failures: Log) -> None:
+    with pipe() as (source, peer):
+        poller = Poller({}, handler=lambda ev, exc: failures.append(exc))
+        poller.register(source, lambda ev: source.close())
+        async with polling(poller):
+            feed(peer)
+            await immediately(lambda: failures.reach(1))
+    assert isinstance(failures[0], anyio.ClosedResourceError)
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_a_closed_source_whose_file_lives_on_costs_no_time(failures: Log) -> None:
+    log = Log()
+    with pipe() as (source, peer):
+        copy = os.dup(source.fileno())
+        try:
+            poller = Poller({source: note(log)}, handler=lambda ev, exc: failures.append(exc))
+            async with polling(poller):
+                await settle()
+                source.close()
+                feed(peer)
+                began = time.process_time()
+                await immediately(lambda: failures.reach(1))
+                await anyio.sleep(0.1)
+                assert time.process_time() - began < 0.2
+        finally:
+            os.close(copy)
+    assert log == []
+
+
+# Numbers that are used again.
+
+
+@pytest.mark.parametrize("kind", ["pipe", "counter"])
+async def test_a_number_used_again_never_starts_the_wire_of_the_old_file(
+    kind: str, failures: Log, edges: bool
+) -> None:
+    if kind == "counter" and not (hasattr(os, "eventfd") and edges):
+        pytest.skip("counters are told from each other by epoll only")
+    old, new = Log(), Log()
+    with pipe() as (a, _), pipe() as (b, peer):
+        number = os.dup(a.fileno()) if kind == "pipe" else os.eventfd(0)
+        try:
+            poller = Poller({number: note(old)}, handler=lambda ev, exc: failures.append(exc))
+            async with polling(poller):
+                await settle()
+                if kind == "pipe":
+                    os.dup2(b.fileno(), number)
+                    feed(peer)
+                else:
+                    other = os.eventfd(1)
+                    os.dup2(other, number)
+                    os.close(other)
+                await immediately(lambda: failures.reach(1))
+                poller.register(number, note(new))
+                await new.reach(1)
+        finally:
+            os.close(number)
+    assert old == []
+    assert str(number) in str(failures[0])
+
+
+async def test_a_number_can_be_registered_again_at_once_for_its_new_file() -> None:
+    old, new = Log(), Log()
+    with pipe() as (a, _), pipe() as (b, peer):
+        number = os.dup(a.fileno())
+        try:
+            async with polling({number: note(old)}) as poller:
+                await settle()
+                for n in range(1, 4):
+                    poller.unregister(number)
+                    os.dup2(b.fileno(), number)
+                    poller.register(number, reading(new, number))
+                    feed(peer)
+                    await immediately(lambda n=n: new.reach(n))
+        finally:
+            os.close(number)
+    assert old == []
+
+
+@pytest.mark.usefixtures("checked_often")
+@pytest.mark.parametrize("closed", ["before", "after"])
+@pytest.mark.parametrize("number", [200, 900])
+async def test_a_number_can_be_unregistered_and_closed_in_any_order(
+    number: int, closed: str
+) -> None:
+    with pipe() as (a, _):
+        source = os.dup2(a.fileno(), number)
+        async with polling({source: note(Log())}) as poller:
+            await settle()
+            if closed == "before":
+                os.close(source)
+            poller.unregister(int(str(number)))  # equal, and not the same object
+            if closed == "after":
+                os.close(source)
+            await anyio.sleep(0.06)
