@@ -211,11 +211,13 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
     todo: Rest = wire
     while todo is not None:
         try:
-            return await follow(chain, todo)
+            await follow(chain, todo)
         except Exception as exc:
             chain.annotate(exc)
             todo = await handle(cast("Handler", chain._handler), chain._ev, exc)
-        if monotonic() >= chain._until:
+        else:
+            todo = None
+        if todo is not None and monotonic() >= chain._until:
             await anyio.lowlevel.checkpoint()
 
 

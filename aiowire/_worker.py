@@ -43,8 +43,8 @@ __all__: list[str] = []
 EAGER = 4
 
 #: Where a worker takes longer than so many seconds to arrive, and so much more for each turn
-#: that workers had meanwhile, something else makes the passes of the event loop slow, and chains would
-#: wait for many of them. So with each such pass the number above doubles.
+#: that workers had meanwhile, something else makes the passes of the event loop slow, and chains
+#: would wait for many of them. So with each such pass the number above doubles.
 PATIENCE = 0.005
 TURN = 0.0001
 
