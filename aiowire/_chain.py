@@ -216,8 +216,8 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
             chain.annotate(exc)
             todo = await handle(cast("Handler", chain._handler), chain._ev, exc)
         else:
-            todo = None
-        if todo is not None and monotonic() >= chain._until:
+            return
+        if monotonic() >= chain._until:
             await anyio.lowlevel.checkpoint()
 
 
