@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import anyio
 
 from ._check import bad_rest, name_of
-from ._errors import annotate, bare
+from ._errors import annotate, bare, sort_out
 from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable, is_callable
 
 if TYPE_CHECKING:
@@ -170,6 +170,12 @@ class Handle:
         """Note on a failure which wire it ended, and where that was started."""
         annotate(exc, self._wire, self._code, self._offset)
 
+    async def fail(self, exc: Exception) -> Rest:
+        """Pass a failure to the handler, of which there must be one."""
+        failure = bare(exc)
+        self.annotate(failure)
+        return await handle(cast("Handler", self._handler), self._ev, failure)
+
     def __repr__(self) -> str:
         state = "done" if self._done else "running" if self._worker else "waiting to begin"
         return f"<aiowire.Handle {self.name!r} {state}>"
@@ -212,18 +218,21 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
     while todo is not None:
         try:
             await follow(chain, todo)
-        except Exception as exc:
-            chain.annotate(exc)
-            todo = await handle(cast("Handler", chain._handler), chain._ev, exc)
+        except BaseException as exc:
+            failure, others = sort_out(exc)
+            cancelled = anyio.get_cancelled_exc_class()
+            if failure is None or not all(isinstance(other, cancelled) for other in others):
+                raise
+            todo = await chain.fail(failure)
         else:
             return
-        if monotonic() >= chain._until:
-            await anyio.lowlevel.checkpoint()
+        if others or monotonic() >= chain._until:
+            await anyio.lowlevel.checkpoint()  # for those cancelled, it ends here
 
 
 async def handle(handler: Handler, ev: EventLoop, exc: Exception) -> Rest:
     """Pass a failure to a handler, and give back the wire that goes on in its place."""
-    rest = handler(ev, cast("Exception", bare(exc)))
+    rest = handler(ev, exc)
     if is_awaitable(rest):
         rest = await rest
     if rest is not None and not is_callable(rest):

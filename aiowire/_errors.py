@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from types import CodeType
-from typing import cast
+from typing import TypeVar, cast
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
@@ -46,10 +46,13 @@ def members(exc: BaseException) -> tuple[BaseException, ...]:
     return ()
 
 
-def bare(exc: BaseException) -> BaseException:
+E = TypeVar("E", bound=BaseException)
+
+
+def bare(exc: E) -> E:
     """Take a single failure out of the group, or the groups in groups, that hold it."""
     while len(inner := members(exc)) == 1:
-        exc = inner[0]
+        exc = cast("E", inner[0])  # what is in a group of failures is a failure
     return exc
 
 

@@ -171,17 +171,20 @@ class Poller(Wire):
         self, source: Any, wire: AnyWire, flags: int, code: CodeType, offset: int
     ) -> None:
         check_wire(wire, "poller.register(source, {wire})")
-        watches = self._watches.setdefault(key_of(source), [])
+        key = key_of(source)
+        watches = self._watches.get(key, [])
         for other in watches:
-            if other.flags & flags and not other.is_stopped:
+            if other.flags & flags and not other.is_over:
                 direction = "POLLIN" if other.flags & flags & POLLIN else "POLLOUT"
                 raise IndexError(
                     f"{source!r} has a wire for {direction} already, {name_of(other.wire)}; "
                     f"unregister it first"
                 )
         readiness = readiness_of(source, self._interval_seconds)
-        watch = Watch(source, wire, flags, readiness, self._handler, watches, code, offset)
-        watches.append(watch)
+        watch = Watch(
+            source, wire, flags, readiness, self._handler, self._watches, key, code, offset
+        )
+        self._watches[key] = [*watches, watch]
         if self._session is not None:
             self._session.begin(watch)
 

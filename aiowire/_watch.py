@@ -23,7 +23,7 @@ import anyio
 
 from ._chain import Handle, Handler, handle
 from ._context import InContext
-from ._errors import annotate
+from ._errors import annotate, bare
 from ._loop import EventLoop
 from ._wire import AnyWire, Rest, take_step
 from .backends._arrivals import make_arrivals
@@ -47,7 +47,8 @@ class Watch:
         flags: int,
         readiness: Readiness,
         handler: Handler | None,
-        siblings: list[Watch],
+        registry: dict[Any, list[Watch]],
+        key: Any,
         code: CodeType,
         offset: int,
     ) -> None:
@@ -56,12 +57,14 @@ class Watch:
         self.flags = flags
         self.readiness = readiness
         self.handler = handler
-        self.siblings = siblings  # the watches of the same source, this one among them
+        self.registry = registry  # the watches of each source, and
+        self.key = key  # the key of this one's
         self.context = copy_context()  # that of the call that registers
         self.code, self.offset = code, offset  # where that call stands
         self._chain: Handle | None = None
         self._is_waiting = False
-        self.is_stopped = False
+        self.is_stopped = False  # it shall start no more
+        self.is_over = False  # nor can it ever
 
     def begin(self, session: Session) -> None:
         """Start the chain that watches."""
@@ -78,8 +81,11 @@ class Watch:
 
     def forget(self) -> None:
         """Unregister the source in this direction, unless its wire has done so."""
-        if self in self.siblings:
-            self.siblings.remove(self)
+        watches = self.registry.get(self.key, [])
+        if self in watches:
+            watches.remove(self)
+        if not watches:
+            self.registry.pop(self.key, None)
 
     async def run(self, ev: EventLoop) -> None:
         """Start the wire each time that the source is ready."""
@@ -107,7 +113,7 @@ class Watch:
         self._is_waiting = False
         if self.is_stopped:
             return
-        self.is_stopped = not more
+        self.is_over = self.is_stopped = not more
         context = self.context.copy()
         step = self._step(ev) if failure is None else self.fail(ev, failure)
         try:
@@ -115,7 +121,7 @@ class Watch:
         finally:
             if not more:
                 self.forget()
-        for watch in self.siblings:
+        for watch in self.registry.get(self.key, ()):
             watch.readiness.used()
         if rest is not None:
             await self._session.start_rest(self, rest, context)
@@ -129,10 +135,11 @@ class Watch:
 
     async def fail(self, ev: EventLoop, exc: Exception) -> Rest:
         """Pass a failure to the handler, or on."""
-        annotate(exc, self.wire, self.code, self.offset)
+        failure = bare(exc)
+        annotate(failure, self.wire, self.code, self.offset)
         if self.handler is None:
             raise exc
-        return await handle(self.handler, ev, exc)
+        return await handle(self.handler, ev, failure)
 
 
 class Slot:
@@ -160,7 +167,7 @@ class Session:
         """Watch the sources until told to stop, and let what is under way come to its end."""
         try:
             async with self._loop:
-                if self.arrivals is not None:
+                if self.arrivals is not None and not self._stopped.is_set():
                     self._listener = self._loop.start(self.arrivals.listen)
                 for watch in self._watches():
                     self.begin(watch)

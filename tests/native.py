@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,16 @@ import pytest
 
 from .support import on_asyncio
 
-__all__ = ["eager_tasks", "needs_eager_tasks", "on_asyncio", "own_task", "wait_for"]
+__all__ = ["eager_tasks", "needs_eager_tasks", "on_asyncio", "own_task", "running_loop"]
 
 needs_eager_tasks = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="tasks are never eager before Python 3.12"
 )
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that runs, as asyncio knows it."""
+    return asyncio.get_running_loop()
 
 
 def own_task() -> asyncio.Task[Any]:
@@ -24,11 +29,6 @@ def own_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task is not None
     return task
-
-
-async def wait_for(what: Awaitable[Any], seconds: float) -> Any:
-    """Wait with asyncio's own time limit."""
-    return await asyncio.wait_for(what, seconds)
 
 
 @contextmanager

@@ -77,8 +77,8 @@ def feed(peer: Any, data: bytes = b"x") -> None:
 
 async def settle() -> None:
     """Give whatever might happen, but must not, the time to."""
-    await anyio.sleep(0.01)
-    await anyio.wait_all_tasks_blocked()
+    for _ in range(3):
+        await anyio.sleep(0.004)
 
 
 @asynccontextmanager
@@ -151,6 +151,16 @@ def terminal() -> Iterator[tuple[Any, Any]]:
 
 STREAMS = {"pipe": pipe, "unix socket": pair, "tcp socket": tcp, "terminal": terminal}
 streams = pytest.mark.parametrize("open_stream", STREAMS.values(), ids=STREAMS)
+
+
+@contextmanager
+def counter(n: int) -> Iterator[tuple[int, Callable[[], object]]]:
+    """A counter of events, and the function that takes one from it."""
+    source = os.eventfd(n, os.EFD_SEMAPHORE | os.EFD_NONBLOCK)
+    try:
+        yield source, lambda: os.eventfd_read(source)
+    finally:
+        os.close(source)
 
 
 @contextmanager

@@ -102,8 +102,10 @@ async def test_cancel_ends_everything_at_once_and_quietly(who: str) -> None:
         await anyio.wait_all_tasks_blocked()
         assert not ev.cancelled
         if who == "body":
+            queued = ev.start(Call(pytest.fail, "it began"))
             ev.cancel()
             assert ev.cancelled
+            assert queued.done
         if who == "wire":
             ev.start(lambda ev: ev.cancel())
         if who == "handler":
@@ -118,6 +120,29 @@ async def test_cancel_ends_everything_at_once_and_quietly(who: str) -> None:
     assert ev.cancelled
     assert not ev.timed_out
     assert not outer.cancelled
+
+
+async def test_a_clean_up_can_wait_for_what_it_starts_which_is_cancelled() -> None:
+    log: list[bool] = []
+
+    async def work(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()  # the idle tasks are gone
+                handle = ev.start(Call(pytest.fail, "it began"))
+                await handle.wait()
+                log.append(handle.done)
+
+    async with EventLoop() as ev:
+        for _ in range(5):
+            ev.start(Call(checkpoint))
+        await ev.run()
+        ev.start(work)
+        await anyio.wait_all_tasks_blocked()
+        ev.cancel()
+    assert log == [True]
 
 
 async def test_a_slow_clean_up_under_a_shield_costs_no_processor_time() -> None:

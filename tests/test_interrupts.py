@@ -84,24 +84,17 @@ async def test_an_interrupt_of_the_body_carries_the_failures_of_wires() -> None:
 # Cancellation from outside.
 
 
-async def test_cancellation_from_outside_cleans_up_and_goes_on_to_its_scope() -> None:
+@pytest.mark.parametrize("in_body", [True, False], ids=["in the body", "while leaving"])
+async def test_cancellation_from_outside_cleans_up_and_goes_on_to_its_scope(in_body: bool) -> None:
     log: list[str] = []
-
-    async def work(ev: EventLoop, name: str) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.wait_all_tasks_blocked()
-            log.append(name)
-
     with anyio.move_on_after(0.01) as scope:
         async with EventLoop() as ev:
-            ev.start(Wire(work, "wire"))
-            await work(ev, "body")
-        log.append("it was not cancelled")
+            ev.start(Wire(clean_up, log))
+            if in_body:
+                await clean_up(ev, log)
+        pytest.fail("it was not cancelled")
     assert scope.cancelled_caught
-    assert sorted(log) == ["body", "wire"]
+    assert log == ["cleaned up"] * (1 + in_body)
     assert not ev.cancelled
     assert not ev.timed_out
 

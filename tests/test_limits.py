@@ -17,7 +17,19 @@ import pytest
 
 from aiowire import Call, EventLoop, Poller, Wire, done
 
-from .support import Log, feed, immediately, many, pair, pipe, polling, read, reading, settle
+from .support import (
+    Log,
+    counter,
+    feed,
+    immediately,
+    many,
+    pair,
+    pipe,
+    polling,
+    read,
+    reading,
+    settle,
+)
 
 
 @pytest.mark.parametrize("limit", [1, 3])
@@ -137,6 +149,22 @@ async def test_a_failed_or_cancelled_rest_gives_its_place_back() -> None:
 
 
 # Resources.
+
+
+@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="this system has no eventfd")
+async def test_a_counter_is_told_from_another_of_the_same_number() -> None:
+    """All of them are one file to ``fstat``."""
+    failures, starts = Log(), Log()
+    with counter(0) as (source, _), counter(1) as (other, _):
+        handler = lambda ev, exc: failures.append(exc)  # noqa: E731
+        async with polling({source: Call(starts.append, "old")}, handler=handler) as poller:
+            await settle()
+            os.dup2(other, source)
+            await immediately(lambda: failures.reach(1))
+            poller.register(source, Call(starts.append, "new"))
+            await starts.reach(1)
+    assert set(starts) == {"new"}
+    assert isinstance(failures[0], anyio.ClosedResourceError)
 
 
 @contextmanager

@@ -227,6 +227,32 @@ async def test_run_can_be_called_by_several_tasks() -> None:
         assert handle.done
 
 
+async def test_run_waits_for_what_is_started_just_as_the_last_wire_ends() -> None:
+    handles = []
+
+    async def start_again() -> None:
+        await handle.wait()
+        handles.append(ev.start(Call(checkpoint) * 3))
+
+    async with EventLoop() as ev, anyio.create_task_group() as tg:
+        handle = ev.start(Call(checkpoint) * 3)
+        tg.start_soon(start_again)
+        await ev.run()
+        assert all(handle.done for handle in handles)
+
+
+async def test_run_sleeps_while_it_waits() -> None:
+    async with EventLoop() as ev:
+        ev.start(done)
+        await ev.run()
+        async with anyio.create_task_group() as tg:
+            ev.start(never)
+            tg.start_soon(ev.run)
+            with anyio.fail_after(5):
+                await anyio.wait_all_tasks_blocked()
+            ev.cancel()
+
+
 async def test_run_in_a_wire_would_wait_for_itself() -> None:
     errors: list[str] = []
 

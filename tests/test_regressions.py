@@ -268,12 +268,15 @@ async def test_a_step_costs_the_same_whatever_the_number_of_wires() -> None:
 async def test_unhandled_failures_are_a_group_with_a_cause() -> None:
     errors = ValueError("first"), KeyError("in the clean-up")
 
+    began = anyio.Event()
+
     async def fail(ev: EventLoop) -> None:
-        await anyio.lowlevel.checkpoint()
+        await began.wait()
         raise errors[0]
 
     async def fail_in_clean_up(ev: EventLoop) -> None:
         try:
+            began.set()
             await anyio.sleep_forever()
         finally:
             raise errors[1]

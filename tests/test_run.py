@@ -17,6 +17,8 @@ from anyio.lowlevel import checkpoint
 import aiowire
 from aiowire import Call, EventLoop, Forever, UnhandledException, Wire, done, never
 
+from .native import running_loop
+
 Run = Callable[..., None]
 
 
@@ -100,6 +102,8 @@ def test_an_unknown_backend_is_an_error() -> None:
         aiowire.run(done, backend="no_such_backend")
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.usefixtures("anyio_backend")
 def test_asyncio_is_the_backend_unless_one_is_named() -> None:
     libraries: list[str] = []
     aiowire.run(lambda ev: libraries.append(anyio.get_cancelled_exc_class().__module__))
@@ -113,20 +117,12 @@ def test_options_go_to_the_backend(anyio_backend: Any) -> None:
     assert ran == [True]
 
 
-def test_uvloop_takes_the_options_of_asyncio() -> None:
-    pytest.importorskip("uvloop")
-    slow: list[float] = []
-
-    def look(ev: EventLoop) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        assert type(loop).__module__ == "uvloop"
-        assert loop.get_debug()
-        slow.append(1)
-
-    aiowire.run(look, backend="uvloop", backend_options={"debug": True})
-    assert slow
+@pytest.mark.parametrize("anyio_backend", ["uvloop"], indirect=True)
+def test_uvloop_takes_the_options_of_asyncio(run: Run) -> None:
+    debug: list[bool] = []
+    run(lambda ev: debug.append(running_loop().get_debug()), backend_options={"debug": True})
+    run(lambda ev: debug.append(running_loop().get_debug()))
+    assert debug == [True, False]
 
 
 # Ctrl-C.

@@ -37,7 +37,12 @@ class Arrivals:
         self._watched: dict[int, DescriptorReadiness] = {}
 
     def add(self, fd: int, readiness: DescriptorReadiness) -> bool:
-        """Watch a descriptor; say whether the kernel can: for regular files it cannot."""
+        """Watch a descriptor; say whether the kernel can: for regular files it cannot.
+
+        One that is watched under this number already is watched no longer.
+        """
+        if fd in self._watched:
+            self.remove(fd, self._watched[fd])
         try:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         except PermissionError:
@@ -54,9 +59,10 @@ class Arrivals:
         self._epoll.unregister(fd)
         return False
 
-    def remove(self, fd: int) -> None:
-        """Watch a descriptor no longer."""
-        if self._watched.pop(fd, None) is not None:
+    def remove(self, fd: int, readiness: DescriptorReadiness) -> None:
+        """Watch a descriptor no longer on behalf of this readiness."""
+        if self._watched.get(fd) is readiness:
+            del self._watched[fd]
             try:
                 self._epoll.unregister(fd)
             except OSError:

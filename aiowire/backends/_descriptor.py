@@ -87,7 +87,7 @@ class DescriptorReadiness(Readiness):
 
     def close(self) -> None:
         if self._arrivals is not None:
-            self._arrivals.remove(self._fd)
+            self._arrivals.remove(self._fd, self)
         self._offered = self._arrivals = None
 
     def arrived(self) -> None:
