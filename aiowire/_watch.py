@@ -174,7 +174,8 @@ class Session:
                 while not self._stopped.is_set():
                     with anyio.move_on_after(CHECK_SECONDS):
                         await self._stopped.wait()
-                    self._check()
+                    if not self._stopped.is_set():
+                        self._check()
         finally:
             if self.arrivals is not None:
                 self.arrivals.close()

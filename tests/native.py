@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,14 @@ import pytest
 
 from .support import on_asyncio
 
-__all__ = ["eager_tasks", "needs_eager_tasks", "on_asyncio", "own_task", "running_loop"]
+__all__ = [
+    "eager_tasks",
+    "needs_eager_tasks",
+    "on_asyncio",
+    "own_task",
+    "running_loop",
+    "times_out",
+]
 
 needs_eager_tasks = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="tasks are never eager before Python 3.12"
@@ -29,6 +36,15 @@ def own_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task is not None
     return task
+
+
+async def times_out(what: Awaitable[Any], seconds: float) -> bool:
+    """Wait with asyncio's own time limit, and say whether it was reached."""
+    try:
+        await asyncio.wait_for(what, seconds)
+    except asyncio.TimeoutError:
+        return True
+    return False
 
 
 @contextmanager

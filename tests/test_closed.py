@@ -92,9 +92,12 @@ async def test_a_source_that_was_closed_fails_a_poller_without_a_handler() -> No
 
 
 @pytest.mark.usefixtures("checked_often")
-async def test_a_source_closed_before_the_poller_runs_is_the_same_error(failures: Log) -> None:
-    with pipe() as (source, _):
-        poller = Poller({source: note(Log())}, handler=lambda ev, exc: failures.append(exc))
+@pytest.mark.parametrize("flags", [POLLIN, POLLOUT, POLLIN | POLLOUT])
+async def test_a_source_closed_before_the_poller_runs_is_the_same_error(
+    flags: int, failures: Log
+) -> None:
+    with pair() as (source, _):
+        poller = Poller({source: note(Log())}, flags, handler=lambda ev, exc: failures.append(exc))
         source.close()
         async with polling(poller):
             await immediately(lambda: failures.reach(1))

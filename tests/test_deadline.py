@@ -27,7 +27,7 @@ async def test_at_the_deadline_everything_is_cancelled_and_cleaned_up(where: str
                 await checkpoint()
             log.append(name)
 
-    async with EventLoop(0.01) as ev:
+    async with EventLoop(0.1) as ev:
         assert not ev.timed_out
         if where != "body":
             ev.start(Wire(work, "wire"))

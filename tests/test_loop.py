@@ -348,7 +348,7 @@ async def test_loops_nest() -> None:
     log: list[str] = []
 
     async def inner(ev: EventLoop, n: int) -> None:
-        async with EventLoop(0.01 if n == 1 else None) as nested:
+        async with EventLoop(0.1 if n == 1 else None) as nested:
             nested.start(Call(checkpoint) >> Call(log.append, f"in {n}"))
             ev.start(Call(log.append, f"out {n}"))
             if n == 1:

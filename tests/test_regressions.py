@@ -73,7 +73,7 @@ async def test_a_plain_function_can_be_returned() -> None:
 
 
 @contextlib.asynccontextmanager
-async def cleaning_up(log: Log) -> Any:
+async def cleaning_up(log: Log, timeout: float | None = None) -> Any:
     """Run a block in which two wires, one of them slow to clean up, wait for ever."""
 
     async def wait(ev: EventLoop, rounds: int) -> None:
@@ -85,18 +85,18 @@ async def cleaning_up(log: Log) -> Any:
                     await anyio.lowlevel.checkpoint()
             log.append("clean")
 
-    async with EventLoop(timeout=0.05) as ev:
+    async with EventLoop(timeout) as ev:
         ev.start(Wire(wait, 1))
         ev.start(Wire(wait, 50))
         await settle()
         yield ev
-    log.append("left")
 
 
 async def time_out(log: Log) -> None:
-    async with cleaning_up(log) as ev:
+    async with cleaning_up(log, timeout=0.3) as ev:
         pass
     assert ev.timed_out
+    log.append("left")
 
 
 async def fail_in_a_wire(log: Log) -> None:
@@ -180,13 +180,13 @@ async def test_register_unregister_and_shutdown_act_at_once() -> None:
             await settle()
             feed(peer)
             poller.register(source, lambda ev: log.append(read(source)))
-            await immediately(lambda: log.reach(1), 0.3)
+            await immediately(lambda: log.reach(1), 0.4)
             feed(peer)
             poller.unregister(source)
             await settle()
             assert len(log) == 1
             poller.shutdown()
-            await immediately(handle.wait, 0.3)
+            await immediately(handle.wait, 0.4)
 
 
 async def test_a_socket_object_is_a_source() -> None:

@@ -18,6 +18,7 @@ import aiowire
 from aiowire import Call, EventLoop, Forever, UnhandledException, Wire, done, never
 
 from .native import running_loop
+from .steps import notes
 
 Run = Callable[..., None]
 
@@ -64,14 +65,16 @@ def test_at_its_timeout_everything_is_cancelled_and_cleaned_up(run: Run) -> None
                 await checkpoint()
             log.append("cleaned up")
 
-    run(work, never, timeout=0.01)
+    run(work, never, timeout=0.1)
     assert log == ["cleaned up"]
 
 
 def test_failures_leave_in_a_group(run: Run) -> None:
     with pytest.raises(UnhandledException) as info:
         run(never, Call(int, "x"))
-    assert isinstance(info.value.__cause__, ValueError)
+    failure = info.value.__cause__
+    assert isinstance(failure, ValueError)
+    assert f"in wire Call(int, 'x'), started at {__file__}:" in notes(failure)[0]
 
 
 @pytest.mark.parametrize("interrupt", [SystemExit(3), KeyboardInterrupt()], ids=repr)

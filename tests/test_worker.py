@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from aiowire import Call, EventLoop, Wire, done, never
 from aiowire._worker import EAGER, Worker
 
-from .native import eager_tasks, needs_eager_tasks, on_asyncio, own_task
+from .native import eager_tasks, needs_eager_tasks, on_asyncio, own_task, times_out
 
 if sys.version_info < (3, 11):
     pass
@@ -183,6 +183,21 @@ async def test_a_wire_that_cancels_its_own_task_ends_alone() -> None:
             ev.start(suicide)
             ev.start(Call(checkpoint) >> Call(log.append, "next"))
     assert log == ["next"] * 3
+
+
+@on_asyncio
+async def test_a_wire_can_have_a_time_limit_of_asyncio_and_go_on() -> None:
+    log: list[str] = []
+
+    async def limited(ev: EventLoop) -> Any:
+        assert await times_out(anyio.sleep_forever(), 0.01)
+        log.append("timed out")
+        await checkpoint()
+        return Call(log.append, "the rest")
+
+    async with EventLoop() as ev:
+        ev.start(limited >> Call(checkpoint))
+    assert log == ["timed out", "the rest"]
 
 
 @on_asyncio

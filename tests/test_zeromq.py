@@ -13,12 +13,9 @@ from aiowire import POLLIN, POLLOUT, EventLoop, Poller
 
 from .support import (
     Log,
-    feed,
     immediately,
     note,
-    pipe,
     polling,
-    reading,
     settle,
 )
 from .zeromq_support import connected, fill, on_zmq_kinds, pairs, receive, receiving, send
@@ -70,22 +67,6 @@ async def test_a_slow_receiver_is_started_once_for_each_message(make_context: An
                 await ended.reach(n)
             await settle()
     assert len(began) == 3
-
-
-@on_zmq_kinds
-async def test_a_wire_that_receives_nothing_starts_20_times_in_a_second_at_most(
-    make_context: Any,
-) -> None:
-    log, turns = Log(), Log()
-    with connected(make_context) as (source, peer), pipe() as (other, other_peer):
-        async with polling({source: note(log), other: reading(turns, other)}):
-            send(peer, b"unread")
-            await log.reach(1)
-            feed(other_peer)
-            await immediately(lambda: turns.reach(1))
-            await anyio.sleep(0.5)
-            starts = len(log)
-    assert starts <= 20
 
 
 @on_zmq_kinds
@@ -142,7 +123,7 @@ async def test_a_wire_that_uses_its_socket_hides_no_message_from_the_others() ->
             await immediately(lambda: log.reach(200))
 
 
-@pytest.mark.parametrize("where", ["first step", "rest", "late in the rest"])
+@pytest.mark.parametrize("where", ["first step"])
 async def test_a_wire_that_uses_its_socket_hides_no_message_from_itself(where: str) -> None:
     log = Log()
     with connected() as (source, peer):

@@ -17,7 +17,6 @@ from typing import Any
 import anyio
 import zmq
 
-from ._arrivals import Arrivals
 from ._protocol import Readiness
 
 __all__ = ["SocketReadiness"]
@@ -39,15 +38,17 @@ class SocketReadiness(Readiness):
         self._waiting: anyio.CancelScope | None = None
         self._flags = 0
 
-    def open(self, arrivals: Arrivals | None) -> None:
-        self._fd = os.dup(self._socket.get(zmq.FD))
-
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     async def wait(self, flags: int) -> bool:
         self._flags = flags
         while not self._is_ready():
+            if self._fd < 0:
+                self._fd = os.dup(self._socket.get(zmq.FD))
+                continue  # to look again: from now on nothing is missed
             with anyio.move_on_after(self._interval) as self._waiting:
                 await anyio.wait_readable(self._fd)
             self._waiting = None
