@@ -66,7 +66,8 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # where a checker saw it, any misspelt name would be one of ours
+# Where a type checker saw it, any misspelt name would be one of ours.
+if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
         """Import what not every program uses when it is first asked for."""

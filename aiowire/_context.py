@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
 
@@ -34,3 +34,36 @@ class InContext:
 
     def close(self) -> None:
         self._run(self._coro.close)
+
+
+class InStretches:
+    """Await a coroutine, and call a function after each stretch of it, from wait to wait."""
+
+    __slots__ = ("_after", "_coro")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], after: Callable[[], object]) -> None:
+        self._coro = coro
+        self._after = after
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self
+
+    __iter__ = __await__
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        try:
+            return self._coro.send(value)
+        finally:
+            self._after()
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
+        try:
+            return self._coro.throw(typ if val is None else val)
+        finally:
+            self._after()
+
+    def close(self) -> None:
+        self._coro.close()

@@ -51,7 +51,14 @@ def run(
                 ev._start(each, None, None, copy_context(), caller.f_code, caller.f_lasti, ev)
 
     name, options = backend_of(backend, backend_options)
-    anyio.run(main, backend=name, backend_options=options)
+    try:
+        anyio.run(main, backend=name, backend_options=options)
+    except BaseException as exc:
+        if sys.version_info < (3, 11) and type(exc).__name__ == "CancelledError":
+            # Of Ctrl-C on asyncio: the interpreter has no way yet to tell that from other
+            # cancellation, but nobody else cancels the main task.
+            raise KeyboardInterrupt from None
+        raise
 
 
 def backend_of(name: str, options: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:

@@ -17,19 +17,18 @@ from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from time import monotonic
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
 from ._chain import Handle, Handler, handle
-from ._context import InContext
+from ._check import name_of
+from ._context import InContext, InStretches
 from ._errors import annotate, bare
 from ._loop import EventLoop
-from ._wire import AnyWire, Rest, take_step
+from ._wire import AnyWire, Rest, Wire, take_step
+from .backends import Readiness
 from .backends._arrivals import make_arrivals
-
-if TYPE_CHECKING:
-    from .backends import Readiness
 
 __all__: list[str] = []
 
@@ -121,10 +120,14 @@ class Watch:
         finally:
             if not more:
                 self.forget()
-        for watch in self.registry.get(self.key, ()):
-            watch.readiness.used()
+        self.used()
         if rest is not None:
             await self._session.start_rest(self, rest, context)
+
+    def used(self) -> None:
+        """Let the readinesses of the source look again."""
+        for watch in self.registry.get(self.key, ()):
+            watch.readiness.used()
 
     async def _step(self, ev: EventLoop) -> Rest:
         """Take the first step of the wire."""
@@ -140,6 +143,23 @@ class Watch:
         if self.handler is None:
             raise exc
         return await handle(self.handler, ev, failure)
+
+
+class Using(Wire):
+    """The rest of a wire of a source that has to look again whenever it may have been used."""
+
+    __slots__ = ("_rest", "_watch")
+
+    def __init__(self, rest: AnyWire, watch: Watch) -> None:
+        self._rest = rest
+        self._watch = watch
+
+    async def __call__(self, ev: EventLoop) -> Rest:
+        rest = await InStretches(take_step(self._rest, ev), self._watch.used)
+        return None if rest is None else Using(rest, self._watch)
+
+    def __repr__(self) -> str:
+        return name_of(self._rest)
 
 
 class Slot:
@@ -201,6 +221,8 @@ class Session:
         """Start the rest of a wire as soon as there is a place for it."""
         if self.slots is not None:
             await self.slots.acquire()
+        if type(watch.readiness).used is not Readiness.used:
+            rest = Using(rest, watch)
         chain = self._loop._start(
             rest, watch.handler, None, context, watch.code, watch.offset, self._ev
         )

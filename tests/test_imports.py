@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+
+import aiowire
 
 
 def python(program: str, *args: str) -> str:
@@ -56,3 +59,12 @@ aiowire.run(poller, backend=sys.argv[1], timeout=10)
 def test_the_poller_works_where_pyzmq_is_missing(backend_name: str) -> None:
     output = python(WITHOUT_ZMQ, backend_name)
     assert output.split() == ["refused"] * 3 + ["b'input'"]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert aiowire.__version__ == version("aiowire")
+
+
+def test_a_name_that_is_not_there_is_the_usual_error() -> None:
+    with pytest.raises(AttributeError, match="module 'aiowire' has no attribute 'poler'"):
+        aiowire.poler  # noqa: B018

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -209,6 +210,9 @@ def test_ctrl_c_in_the_step_of_a_wire_is_the_same(run: Run) -> None:
     assert log == ["cleaned up"]
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="Ctrl-C on asyncio is not told from cancellation there"
+)
 @pytest.mark.usefixtures("handler")
 def test_ctrl_c_goes_before_failures_in_the_clean_up_and_carries_them(run: Run) -> None:
     async def work(ev: EventLoop) -> None:

@@ -123,7 +123,7 @@ async def test_a_wire_that_uses_its_socket_hides_no_message_from_the_others() ->
             await immediately(lambda: log.reach(200))
 
 
-@pytest.mark.parametrize("where", ["first step"])
+@pytest.mark.parametrize("where", ["first step", "rest", "late in the rest"])
 async def test_a_wire_that_uses_its_socket_hides_no_message_from_itself(where: str) -> None:
     log = Log()
     with connected() as (source, peer):

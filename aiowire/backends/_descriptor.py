@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .._errors import bare
+from .._errors import leaves
 from ._protocol import POLLIN, POLLOUT, Readiness
 from ._unread import Unread
 
@@ -131,7 +131,7 @@ class DescriptorReadiness(Readiness):
                 group.start_soon(first, self._wait_in)
                 group.start_soon(first, self._wait_out)
         except Exception as exc:
-            failure = bare(exc)
+            failure = next(iter(leaves(exc)))  # both sides find a source that was closed
         else:
             return all(results)
         raise failure

@@ -39,8 +39,7 @@ class AsyncioSocketReadiness(Readiness):
         self._check_backend()
         self.check()
         try:
-            while not await self._socket.poll(None, flags):  # type: ignore[call-arg]  # stub is wrong
-                self.check()
+            await self._socket.poll(None, flags)  # type: ignore[call-arg]  # stub is wrong
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() > -math.inf:
                 self.check()  # nobody cancels this task: close() cancels the future of poll()
