@@ -228,7 +228,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         if body is not None and len(failures) == 1 and failures[0] is body:
             raise body
         if failures:
-            raise unhandled(failures)
+            group = unhandled(failures)
+            group.__context__ = left  # see run()
+            raise group
         if left is not None:
             raise left
 

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from ._check import check_seconds, check_wire
+from ._errors import UnhandledException
 from ._loop import EventLoop
 from ._wire import AnyWire
 
@@ -46,9 +47,16 @@ def run(
     caller = sys._getframe(1)
 
     async def main() -> None:
-        async with EventLoop(timeout) as ev:
-            for each in wires:
-                ev._start(each, None, None, copy_context(), caller.f_code, caller.f_lasti, ev)
+        try:
+            async with EventLoop(timeout) as ev:
+                for each in wires:
+                    ev._start(each, None, None, copy_context(), caller.f_code, caller.f_lasti, ev)
+        except UnhandledException as group:
+            # Ctrl-C cancels the main task of asyncio, which makes a KeyboardInterrupt of the
+            # cancellation when that comes out again; failures must not displace it.
+            if isinstance(group.__context__, anyio.get_cancelled_exc_class()):
+                raise group.__context__ from group
+            raise
 
     name, options = backend_of(backend, backend_options)
     try:
@@ -57,7 +65,7 @@ def run(
         if sys.version_info < (3, 11) and type(exc).__name__ == "CancelledError":
             # Of Ctrl-C on asyncio: the interpreter has no way yet to tell that from other
             # cancellation, but nobody else cancels the main task.
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt from exc
         raise
 
 

@@ -7,23 +7,19 @@ each has to do. Libraries are imported where they are used: a process holds only
 Jobs come in two kinds. *First use* opens a block, starts everything in it and leaves it, all of
 which is on the clock. *Warm* uses one block again and again: the first batches, which are not
 counted, have left behind in it whatever a library keeps for the next ones.
-
-Jobs in which nothing ever waits are timed by the processor's clock, which stands still while the
-machine does something else. Where wires sleep the clock is the one on the wall.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from time import perf_counter, process_time
 from typing import Any
 
 import anyio
+from clock import clock
 
 Work = Callable[[Any], Awaitable[Any]]
 Start = Callable[[Any, int], None]  # start so many of these
-Clock = Callable[[], float]
 
 #: How long a wire sleeps where sleeping wires are measured, in seconds.
 NAP = 0.01
@@ -62,29 +58,29 @@ class Contender:
 
     async def start_first(self, number: int) -> float:
         """Start and finish so many functions that do not wait, in a new block."""
-        return await self._first(finish, number, process_time)
+        return await self._first(finish, number)
 
     async def start_warm(self, number: int) -> float:
         """Start and finish so many functions that do not wait, in the block that is open."""
         count = Count(number)
-        return await self._warm(count.finish, count, process_time)
+        return await self._warm(count.finish, count)
 
     async def sleep_first(self, number: int) -> float:
         """Start and finish so many functions that sleep, in a new block."""
-        return await self._first(nap, number, perf_counter)
+        return await self._first(nap, number)
 
     async def sleep_warm(self, number: int) -> float:
         """Start and finish so many functions that sleep, in the block that is open."""
         count = Count(number)
-        return await self._warm(count.nap, count, perf_counter)
+        return await self._warm(count.nap, count)
 
-    async def _first(self, work: Work, number: int, clock: Clock) -> float:
+    async def _first(self, work: Work, number: int) -> float:
         since = clock()
         async with self.block() as start:
             start(work, number)
         return clock() - since
 
-    async def _warm(self, work: Work, count: Count, clock: Clock) -> float:
+    async def _warm(self, work: Work, count: Count) -> float:
         since = clock()
         self.start(work, count.left)
         await count.ended.wait()
@@ -140,11 +136,11 @@ class Chain:
             return again if left else last
 
         again = self._wire(step)
-        self._since = process_time()
+        self._since = clock()
         return again
 
     async def _end(self, ev: Any) -> None:
-        self.seconds = process_time() - self._since
+        self.seconds = clock() - self._since
         self.ended.set()
 
 
@@ -158,10 +154,10 @@ class Bare(Contender):
 
     async def start_first(self, number: int) -> float:
         """Await so many functions, one after another."""
-        since = process_time()
+        since = clock()
         for _ in range(number):
             await finish(None)
-        return process_time() - since
+        return clock() - since
 
     start_warm = start_first
 

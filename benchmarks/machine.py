@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 import pyperf
+from old import VERSION
 
 #: What pyperf finds out and does not tell about the person at the machine.
 TOLD = ("date", "cpu_model_name", "cpu_count", "load_avg_1min", "platform", "python_version")
@@ -16,7 +17,7 @@ def describe() -> dict[str, str]:
     """Describe the machine, the interpreter and the versions that are compared."""
     found = pyperf.Run([1.0], collect_metadata=True).get_metadata()
     told = {name: str(found[name]) for name in TOLD if name in found}
-    return told | {name: installed(name) for name in PACKAGES} | {"old aiowire": "3.1.0"}
+    return told | {name: installed(name) for name in PACKAGES} | {"old aiowire": VERSION}
 
 
 def installed(package: str) -> str:

@@ -12,16 +12,20 @@ import venv
 from importlib.metadata import version
 from pathlib import Path
 
+VERSION = "3.1.0"
 CACHE = Path(__file__).parent.parent / ".benchmarks"
 
 
 def old_python() -> Path:
-    """Give the interpreter of an environment with aiowire 3.1.0, made now if it must be.
+    """Give the interpreter of an environment with the old aiowire, made now if it must be.
 
     The sleeping and the event loops of old and new are the same: anyio's and uvloop's, in the
     versions that are here. Old itself needs neither of them.
     """
-    packages = ["aiowire==3.1.0", *(f"{each}=={version(each)}" for each in ("anyio", "uvloop"))]
+    packages = [
+        f"aiowire=={VERSION}",
+        *(f"{each}=={version(each)}" for each in ("anyio", "uvloop")),
+    ]
     folder = CACHE / f"old-{sys.implementation.cache_tag}"
     python = folder / "bin" / "python"
     made_with = folder / "packages.txt"

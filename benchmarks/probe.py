@@ -28,8 +28,9 @@ async def serve(contender: contenders.Contender, idle: int) -> None:
     started them (a bare nursery of trio is slowed down by a third), and not what is asked here.
     """
     async with contender.block(idle) as contender.start:
-        gc.collect()
-        gc.freeze()
+        if idle:
+            gc.collect()
+            gc.freeze()
         answer("ready")
         for line in sys.stdin:  # nothing else is to run meanwhile: the wait may block
             job, number = line.split()

@@ -25,11 +25,11 @@ def environment(python: Path | None = None) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
-def output_of(*args: str, python: Path | None = None) -> str:
+def output_of(*args: str) -> str:
     """Run Python to its end and give what it has printed."""
-    command = [str(python or sys.executable), *args]
+    command = [sys.executable, *args]
     result = subprocess.run(
-        command, cwd=HERE, env=environment(python), stdout=subprocess.PIPE, text=True, check=True
+        command, cwd=HERE, env=environment(), stdout=subprocess.PIPE, text=True, check=True
     )
     return result.stdout
 

@@ -59,10 +59,11 @@ class Row:
         return list(dict.fromkeys([self.ours, *self.peers, self.floor]))
 
 
-def title(contender: str) -> str:
-    """Say who a contender is."""
+def title(contender: str, backend: str) -> str:
+    """Say who a contender is, and where it runs if that is elsewhere."""
     name, _, idle = contender.partition("+")
-    return f"{TITLES[name]}, {int(idle):,} idle" if idle else TITLES[name]
+    where = " (asyncio)" if name == "Old" and backend == "trio" else ""
+    return f"{TITLES[name]}{where}, {int(idle):,} idle" if idle else TITLES[name] + where
 
 
 def rows_of(backend: str) -> list[Row]:

@@ -11,8 +11,8 @@ library in between. *First use* opens a new block for each batch and leaves it, 
 same block again and again.
 
 In which order to read the files: :mod:`rows` says what is measured, :mod:`contenders` how,
-:mod:`probe`, :mod:`memory` and :mod:`imports` in which processes, :mod:`turns` in which order,
-and :mod:`table` prints what came out.
+:mod:`clock` by which clock, :mod:`probe`, :mod:`memory` and :mod:`imports` in which processes,
+:mod:`turns` in which order, and :mod:`table` prints what came out.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Effort:
     processes: int  # samples of a kind that takes a process each
 
 
-FULL = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=5)
-QUICK = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=3)
+FULL = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=3)
+QUICK = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1)
 
 
 class Backend:
@@ -114,7 +114,7 @@ def measure_imports(rows: list[Row], effort: Effort) -> Iterator[Line]:
     for row in rows:
         note(row.what)
         samplers = import_samplers(row.job, row.contenders)
-        yield from lines_of(row, "", take_turns(samplers, 4 * effort.processes, 2))
+        yield from lines_of(row, "", take_turns(samplers, 2 * effort.rounds, 2))
 
 
 def measure(names: list[str], backends: list[str], effort: Effort) -> list[Line]:

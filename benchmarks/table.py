@@ -63,7 +63,7 @@ def lines_of(row: Row, backend: str, samples: Samples) -> list[Line]:
             backend,
             row.job,
             samples.median(row.ours),
-            title(peer),
+            title(peer, backend),
             samples.median(peer),
             *samples.ratio(row.ours, peer),
             limit,

@@ -23,16 +23,13 @@ class Samples:
     def __init__(self, values: Mapping[str, list[float]]) -> None:
         self.values = values
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.values
-
     def median(self, name: str) -> float:
         """Give the median of a contender's samples."""
         run = pyperf.Run(self.values[name], metadata={"name": name}, collect_metadata=False)
         return pyperf.Benchmark([run]).median()
 
     def ratio(self, name: str, other: str) -> tuple[float, float]:
-        """Give the median of one contender's samples over another's, and its mean deviation."""
+        """Give the median ratio of two contenders, and how far a ratio is from it."""
         pairs = zip(self.values[name], self.values[other], strict=True)
         ratios = [mine / theirs for mine, theirs in pairs]
         middle = statistics.median(ratios)

@@ -10,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from aiowire import EventLoop, Wire
-from aiowire._context import InContext
+from aiowire._context import InContext, InStretches
 
 var: ContextVar[Any] = ContextVar("var", default="unset")
 
@@ -155,3 +155,51 @@ def test_it_is_an_iterator_that_can_be_closed() -> None:
     assert seen == ["inside"]
     with pytest.raises(ValueError):
         InContext(context, stretch()).throw(ValueError)
+
+
+class Pause:
+    """Something to await that no event loop knows."""
+
+    def __await__(self) -> Any:
+        return (yield "pause")
+
+
+async def test_a_function_is_called_after_each_stretch_however_it_ends() -> None:
+    log: list[str] = []
+
+    async def stretches(ending: Exception | None) -> str:
+        log.append("first")
+        await checkpoint()
+        log.append("last")
+        if ending is not None:
+            raise ending
+        return "result"
+
+    assert await InStretches(stretches(None), lambda: log.append("after")) == "result"
+    assert log[:2] == ["first", "after"]
+    assert log[-2:] == ["last", "after"]
+    with pytest.raises(ValueError):
+        await InStretches(stretches(ValueError()), lambda: log.append("after"))
+    assert log[-2:] == ["last", "after"]
+
+
+def test_stretches_can_be_sent_to_thrown_into_and_closed() -> None:
+    log: list[Any] = []
+
+    async def stretches() -> None:
+        log.append(await Pause())
+        try:
+            await Pause()
+        except ValueError:
+            log.append("thrown")
+        try:
+            await Pause()
+        finally:
+            log.append("closed")
+
+    steps: Any = iter(InStretches(stretches(), lambda: log.append("after")))
+    assert next(steps) == "pause"
+    assert steps.send("sent") == "pause"
+    assert steps.throw(ValueError) == "pause"
+    steps.close()
+    assert log == ["after", "sent", "after", "thrown", "after", "closed"]

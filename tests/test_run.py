@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -206,3 +207,17 @@ def test_ctrl_c_in_the_step_of_a_wire_is_the_same(run: Run) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(Call(checkpoint) >> press, never)
     assert log == ["cleaned up"]
+
+
+@pytest.mark.usefixtures("handler")
+def test_ctrl_c_goes_before_failures_in_the_clean_up_and_carries_them(run: Run) -> None:
+    async def work(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError
+
+    press = Call(anyio.wait_all_tasks_blocked) >> Call(signal.raise_signal, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as info:
+        run(work, press >> never)
+    assert "UnhandledException" in "".join(traceback.format_exception(info.value))

@@ -75,7 +75,7 @@ class DescriptorReadiness(Readiness):
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
         self._has_arrived = False
-        self._arrival = anyio.Event()
+        self._arrival: anyio.Event | None = None  # set when input arrives
         self._unread = Unread(self._fd)
         self._last_unread: Any = None  # what was there to read at the last start
         self._started = False  # whether there was a start since it was last not readable
@@ -93,7 +93,8 @@ class DescriptorReadiness(Readiness):
     def arrived(self) -> None:
         """Note that input has arrived."""
         self._has_arrived = True
-        self._arrival.set()
+        if self._arrival is not None:
+            self._arrival.set()
 
     def check(self) -> None:
         try:
