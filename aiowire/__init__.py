@@ -19,12 +19,13 @@ In which order to read the files, each of which uses only those above it::
     _wire       Wire, and the sequential algebra: Sequence, Repeat, Forever
     _call       Call, its continuation, never
     _chain      a started wire, followed from step to step
+    _context    a stretch of a task in a context of its own
     _worker     the tasks that run chains
     _loop       EventLoop
-    _context    a stretch of a task in a context of its own
     backends/   the kinds of readiness
     _watch      what runs in a poller
     _poller     Poller
+    _signals    SIGINT and SIGTERM
     _run        run()
     __main__    the command
 """
@@ -37,12 +38,12 @@ from ._call import Call, never
 from ._chain import Handle, Handler
 from ._errors import UnhandledException
 from ._loop import EventLoop
-from ._run import run
 from ._wire import AnyWire, Forever, Repeat, Sequence, Wire, done
-from .backends import POLLIN, POLLOUT
 
 if TYPE_CHECKING:
     from ._poller import Poller
+    from ._run import run
+    from .backends import POLLIN, POLLOUT
 
 __version__: str
 
@@ -66,17 +67,21 @@ __all__ = [
 ]
 
 
+#: Where to find what not every program uses; it is imported when it is first asked for.
+LATER = {"POLLIN": ".backends", "POLLOUT": ".backends", "Poller": "._poller", "run": "._run"}
+
 # Where a type checker saw it, any misspelt name would be one of ours.
 if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
-        """Import what not every program uses when it is first asked for."""
-        if name == "Poller":
-            from ._poller import Poller as value  # noqa: N813
-        elif name == "__version__":
+        if name == "__version__":
             from importlib.metadata import version
 
             value = version("aiowire")
+        elif name in LATER:
+            from importlib import import_module
+
+            value = getattr(import_module(LATER[name], __name__), name)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value

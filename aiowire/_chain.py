@@ -40,7 +40,7 @@ Handler: TypeAlias = Callable[["EventLoop", Exception], "Rest | Awaitable[Rest]"
 #: How long a chain may run, in seconds, before other tasks get their turn.
 SLICE = 0.001
 
-#: The time when the slice of a chain ends that has been cancelled.
+#: The time when the slice of a chain ends that has to stop.
 AT_ONCE = float("-inf")
 
 
@@ -61,7 +61,7 @@ def running() -> list[Handle]:
 def interrupt() -> None:
     """Let the running chains stop at their next step, if they have been cancelled."""
     for chain in running():
-        chain._until = AT_ONCE
+        chain._loop._until = AT_ONCE
 
 
 class Handle:
@@ -83,7 +83,6 @@ class Handle:
         "_loop",
         "_name",
         "_offset",
-        "_until",
         "_wire",
         "_worker",
     )
@@ -108,7 +107,6 @@ class Handle:
         self._code = code  # where it was started, see annotate()
         self._offset = offset
         self._worker: Worker | None = None  # the task that runs it, once it has begun
-        self._until = 0.0  # when its slice of time ends
         self._ended: anyio.Event | Slot | None = None  # told when it has ended
         self._exception: Exception | None = None
         self._cancelled = False
@@ -184,6 +182,7 @@ class Handle:
 async def follow(chain: Handle, wire: AnyWire) -> None:
     """Run a wire, and the wires that it leaves, to the end."""
     ev = chain._ev
+    loop = chain._loop
     clock = monotonic
     coroutine: type[CoroutineType[Any, Any, Any]] = CoroutineType
     todo: Todo = None
@@ -198,7 +197,7 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
                 rest = await rest
             if rest is not wire:
                 break
-            if clock() >= chain._until:
+            if clock() >= loop._until:
                 await anyio.lowlevel.checkpoint()
         if rest is not None:
             if not is_callable(rest):
@@ -208,7 +207,7 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
             return
         else:
             wire, todo = todo
-        if clock() >= chain._until:
+        if clock() >= loop._until:
             await anyio.lowlevel.checkpoint()
 
 
@@ -226,7 +225,7 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
             todo = await chain.fail(failure)
         else:
             return
-        if others or monotonic() >= chain._until:
+        if others or monotonic() >= chain._loop._until:
             await anyio.lowlevel.checkpoint()  # for those cancelled, it ends here
 
 

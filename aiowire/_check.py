@@ -8,13 +8,15 @@ warn about it a second time, at some later and less helpful moment.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
 from functools import partial
 from operator import index
 from typing import Any
 
 __all__: list[str] = []
+
+#: ``math.inf``, without the time that it takes to import :mod:`math`.
+INFINITY = float("inf")
 
 
 def name_of(wire: object) -> str:
@@ -87,8 +89,8 @@ def bad_rest(wire: object, value: object) -> TypeError:
 
 def check_times(n: object) -> float:
     """Give back a number of repetitions: a whole number from 0, or ``math.inf``."""
-    if n == math.inf:
-        return math.inf
+    if n == INFINITY:
+        return INFINITY
     try:
         times = index(n)  # type: ignore[arg-type]
     except TypeError:
@@ -102,7 +104,7 @@ def check_times(n: object) -> float:
 def check_seconds(seconds: object, name: str) -> float:
     """Give back a number of seconds, 0 or more; ``None`` is no limit, ``math.inf``."""
     if seconds is None:
-        return math.inf
+        return INFINITY
     try:
         number = float(seconds)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

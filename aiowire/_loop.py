@@ -8,21 +8,21 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
-from types import CodeType
+from types import CodeType, TracebackType
 from typing import overload
 
 import anyio
 
 from ._chain import Handle, Handler, entered, interrupt, running
 from ._check import check_handler, check_seconds, check_wire
-from ._errors import sort_out, unhandled
+from ._errors import UnhandledException, sort_out, unhandled
 from ._wire import AnyWire
-from ._worker import EAGER, PATIENCE, Worker
+from ._worker import EAGER, PATIENCE, Worker, protect_from_interrupts
 
 __all__ = ["EventLoop"]
 
 
-class EventLoop(anyio.AsyncContextManagerMixin):
+class EventLoop:
     """Run wires, each as a chain of steps of its own, until all have ended.
 
     :param timeout: how many seconds after the block was entered everything in it is cancelled,
@@ -50,6 +50,7 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._tasks: anyio.abc.TaskGroup | None = None  # of the block, while it is entered
         self._timed_out = self._cancelled = False
         self._current: Handle | None = None  # the chain whose code is running this moment
+        self._idle: anyio.Event | None = None  # of run(): set when the last chain has ended
 
     @property
     def timed_out(self) -> bool:
@@ -144,6 +145,8 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         with anyio.move_on_after(check_seconds(timeout, "timeout")):
             await anyio.lowlevel.checkpoint()
             while self._live:
+                if self._idle is None:
+                    self._idle = anyio.Event()
                 await self._idle.wait()
 
     def _check_inside(self, method: str) -> None:
@@ -159,10 +162,22 @@ class EventLoop(anyio.AsyncContextManagerMixin):
 
     # The block.
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[EventLoop, None]:
+    async def __aenter__(self) -> EventLoop:
         if self._tasks is not None:
             raise RuntimeError("this EventLoop is entered already; make one for each block")
+        self._block = self._run_block()
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self,
+        typ: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        return await self._block.__aexit__(typ, exc, tb)
+
+    @asynccontextmanager
+    async def _run_block(self) -> AsyncGenerator[EventLoop, None]:
         self._reset()
         body: BaseException | None = None
         left: BaseException | None = None
@@ -203,11 +218,13 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         self._eager = EAGER  # how many may be
         self._grown_at = 0.0  # when that was raised
         self._turns = 0  # how many turns workers have had
+        self._until = 0.0  # when the slice of time of the running chain ends
         self._live = 0  # chains that have not ended
-        self._idle = anyio.Event()  # set when the last chain has ended
+        self._idle = None
         self._failures: list[Exception] = []
         self._interrupts: list[BaseException] = []  # KeyboardInterrupt, SystemExit and the like
         entered.add(self)
+        protect_from_interrupts(sys.modules.get("trio"))
 
     def _close(self) -> None:
         """Begin to leave: the task group waits for the workers, and they for the chains."""
@@ -224,13 +241,16 @@ class EventLoop(anyio.AsyncContextManagerMixin):
         """Raise what the block ends with, if anything, and leave nothing out."""
         failures = self._failures
         if self._interrupts:
-            raise self._interrupts[0] from (unhandled(failures) if failures else None)
+            interrupt = self._interrupts[0]
+            if isinstance(interrupt.__cause__, UnhandledException):  # of a loop inside this one
+                failures = [*interrupt.__cause__.exceptions, *failures]
+            if failures:
+                raise interrupt from unhandled(failures)
+            raise interrupt
         if body is not None and len(failures) == 1 and failures[0] is body:
             raise body
         if failures:
-            group = unhandled(failures)
-            group.__context__ = left  # see run()
-            raise group
+            raise unhandled(failures)
         if left is not None:
             raise left
 
@@ -269,8 +289,9 @@ class EventLoop(anyio.AsyncContextManagerMixin):
             chain._ended.set()
         self._live -= 1
         if not self._live:
-            self._idle.set()
-            self._idle = anyio.Event()
+            if self._idle is not None:
+                self._idle.set()
+                self._idle = None
             if self._closing:
                 self._dismiss()
 

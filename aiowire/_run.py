@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 
 from ._check import check_seconds, check_wire
-from ._errors import UnhandledException
 from ._loop import EventLoop
 from ._wire import AnyWire
 
@@ -32,7 +31,8 @@ def run(
     :param backend: ``"asyncio"``, ``"uvloop"`` (asyncio on uvloop's event loop) or ``"trio"``
     :param backend_options: options for :func:`anyio.run`
     :raises UnhandledException: when wires failed with nobody to handle it
-    :raises KeyboardInterrupt: after Ctrl-C, on every backend, once everything is cleaned up
+    :raises KeyboardInterrupt: after Ctrl-C, on every backend, once everything is cleaned up,
+        also where it was pressed again meanwhile
     :raises RuntimeError: when an event loop is running in this thread already
     :raises LookupError: when the backend is unknown or not installed
     :raises TypeError: when a wire is not callable
@@ -46,27 +46,25 @@ def run(
     check_seconds(timeout, "timeout")
     caller = sys._getframe(1)
 
+    from ._signals import Signals, interrupts  # not needed by those who have a loop of their own
+
+    signals = Signals(*interrupts())
+
     async def main() -> None:
-        try:
-            async with EventLoop(timeout) as ev:
-                for each in wires:
-                    ev._start(each, None, None, copy_context(), caller.f_code, caller.f_lasti, ev)
-        except UnhandledException as group:
-            # Ctrl-C cancels the main task of asyncio, which makes a KeyboardInterrupt of the
-            # cancellation when that comes out again; failures must not displace it.
-            if isinstance(group.__context__, anyio.get_cancelled_exc_class()):
-                raise group.__context__ from group
-            raise
+        async with signals.cancelling(), EventLoop(timeout) as ev:
+            for each in wires:
+                ev._start(each, None, None, copy_context(), caller.f_code, caller.f_lasti, ev)
 
     name, options = backend_of(backend, backend_options)
     try:
-        anyio.run(main, backend=name, backend_options=options)
-    except BaseException as exc:
-        if sys.version_info < (3, 11) and type(exc).__name__ == "CancelledError":
-            # Of Ctrl-C on asyncio: the interpreter has no way yet to tell that from other
-            # cancellation, but nobody else cancels the main task.
+        with signals.handled(signals.note):
+            anyio.run(main, backend=name, backend_options=options)
+    except Exception as exc:
+        if signals.first:  # it failed in its clean-up
             raise KeyboardInterrupt from exc
         raise
+    if signals.first:
+        raise KeyboardInterrupt
 
 
 def backend_of(name: str, options: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:

@@ -92,7 +92,7 @@ class Watch:
         try:
             while not self.is_stopped:
                 await self._start_once(ev)
-                if self._chain is not None and monotonic() >= self._chain._until:
+                if monotonic() >= self._session._loop._until:
                     await anyio.lowlevel.checkpoint()
         finally:
             self.readiness.close()

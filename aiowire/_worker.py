@@ -22,8 +22,8 @@ the chain's coroutine yields is what it waits for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Coroutine, Generator
+from functools import cache
 from time import monotonic
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ KEEP = 10.0
 
 def is_cancelled() -> bool:
     """Say whether a cancel scope round the running task is cancelled."""
-    return anyio.current_effective_deadline() == -math.inf
+    return anyio.current_effective_deadline() == AT_ONCE
 
 
 class Worker(Coroutine[Any, Any, None]):
@@ -82,13 +82,14 @@ class Worker(Coroutine[Any, Any, None]):
     __iter__ = __await__
 
     def __next__(self) -> Any:
-        return self.send(None)
+        """Do what ``send(None)`` does; it is this that ``await`` calls."""
+        coro = self._coro
+        return self._serve() if coro is None else self._advance(coro.send, None)
 
     def send(self, value: Any) -> Any:
         """Run until the chain waits for something; give back what it waits for."""
-        if self._coro is None:
-            return self._serve()
-        return self._advance(self._coro.send, value)
+        coro = self._coro
+        return self._serve() if coro is None else self._advance(coro.send, value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise an exception where the chain waits."""
@@ -124,6 +125,7 @@ class Worker(Coroutine[Any, Any, None]):
             self._on_its_way = False
             turns = loop._turns - self._turns
             loop._worker_arrived(now, now - self._since > PATIENCE + turns * TURN)
+            self._since = self._turns = 0  # memory that a chain may hold on to for long
             if queue and is_cancelled():
                 loop._drop_queue()  # the block is being cancelled: nothing begins any more
                 self._coro = anyio.lowlevel.checkpoint()
@@ -136,7 +138,7 @@ class Worker(Coroutine[Any, Any, None]):
             chain._worker = self
             begin = follow if chain._handler is None else follow_handled
             coro = begin(chain, chain._wire)
-            chain._until = until
+            loop._until = until
             loop._current = chain
             try:
                 waits_for = chain._context.run(coro.send, None)
@@ -161,7 +163,7 @@ class Worker(Coroutine[Any, Any, None]):
         if chain is None:
             return self._resume_rest(method, arg)
         loop = self._loop
-        chain._until = AT_ONCE if chain._cancelled else monotonic() + SLICE
+        loop._until = AT_ONCE if chain._cancelled else monotonic() + SLICE
         loop._current = chain
         try:
             waits_for = chain._context.run(method, arg)
@@ -228,3 +230,22 @@ class Worker(Coroutine[Any, Any, None]):
         if isinstance(exc, self._loop._cancellation) and is_cancelled():
             raise exc
         raise StopIteration
+
+
+@cache
+def protect_from_interrupts(trio: Any) -> None:
+    """Keep Ctrl-C out of the code that stands between a task and a chain, on trio.
+
+    trio raises KeyboardInterrupt between any two instructions. In the step of a wire that does
+    no harm. Here the task would end while its chain still waits for something, and that would
+    never be cleaned up.
+    """
+    if trio is None:
+        return
+    from ._context import InContext, InStretches
+
+    for part in (Worker, InContext, InStretches):
+        for method in (part.__next__, part.send, part.throw):
+            trio.lowlevel.enable_ki_protection(method)
+    for steps in (follow, follow_handled):
+        trio.lowlevel.disable_ki_protection(steps)

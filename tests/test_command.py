@@ -23,7 +23,7 @@ import sys
 
 import anyio
 
-from aiowire import Call, Wire
+from aiowire import Call, EventLoop, Wire
 
 
 async def function(ev):
@@ -98,6 +98,13 @@ def leave_with_words(ev):
 def leave_in_trouble(ev):
     ev.start(fail_at_end)
     return leave
+
+
+async def leave_in_nested_loops(ev):
+    async with EventLoop() as outer:
+        outer.start(fail_at_end)
+        async with EventLoop() as inner:
+            inner.start(leave_in_trouble)
 
 
 def interrupt(ev):
@@ -322,6 +329,14 @@ def test_exit_of_a_wire_hides_no_failure(aiowire_run: Run, backend_name: str) ->
     status, out, err = aiowire_run("jobs:leave_in_trouble", "--backend", backend_name)
     assert (status, out) == (5, "ran\n")
     assert err.count("ValueError: in clean-up") == 1
+
+
+def test_exit_of_a_wire_in_nested_loops_hides_no_failure(
+    aiowire_run: Run, backend_name: str
+) -> None:
+    status, out, err = aiowire_run("jobs:leave_in_nested_loops", "--backend", backend_name)
+    assert (status, out) == (5, "ran\n")
+    assert err.count("ValueError: in clean-up") == 2
 
 
 def test_exit_of_a_module(aiowire_run: Run, folder: Path) -> None:
