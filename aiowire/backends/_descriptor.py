@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from .._errors import leaves
-from ._protocol import POLLIN, POLLOUT, Readiness
+from ._protocol import POLLIN, POLLOUT, Readiness, next_pause
 from ._unread import Unread
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DescriptorReadiness", "fileno_of"]
 
-FIRST_PAUSE = 0.001
-LONGEST_PAUSE = 0.08
 HANG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
 
 
@@ -195,7 +193,7 @@ class DescriptorReadiness(Readiness):
         """Give the seconds after which to start the wire without news."""
         if unread and self._unread.is_exact and self._arrivals is not None:
             return math.inf
-        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self._pause = next_pause(self._pause)
         return self._pause
 
     async def _next_arrival(self, seconds: float) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ._arrivals import Arrivals
 
-__all__ = ["POLLIN", "POLLOUT", "Readiness", "check_flags"]
+__all__ = ["POLLIN", "POLLOUT", "Readiness", "check_flags", "next_pause"]
 
 #: The source can be read; zmq's value.
 POLLIN = 1
@@ -27,6 +27,14 @@ def check_flags(flags: object) -> int:
     if isinstance(flags, int) and flags in (POLLIN, POLLOUT, POLLIN | POLLOUT):
         return int(flags)
     raise ValueError(f"flags are POLLIN (1), POLLOUT (2) or POLLIN | POLLOUT (3), got {flags!r}")
+
+
+def next_pause(pause: float) -> float:
+    """Give the seconds after which to start a wire again that may not have read, from the last.
+
+    They double from 1 to 80 ms, so it is started at most 20 times in any second.
+    """
+    return min(max(2 * pause, 0.001), 0.08)
 
 
 #: What a poller can watch: a descriptor number, an object with ``fileno()``, also a

@@ -12,12 +12,16 @@ can be registered for the same number, and closing it leaves ZeroMQ's own open.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import zmq
 
-from ._protocol import Readiness
+from ._protocol import POLLOUT, Readiness
+from ._receives import Receives
+
+if TYPE_CHECKING:
+    from ._arrivals import Arrivals
 
 __all__ = ["SocketReadiness"]
 
@@ -34,25 +38,35 @@ class SocketReadiness(Readiness):
             raise ValueError(f"{socket!r} cannot be polled: {exc}") from exc
         self._socket: Any = socket  # the stubs say of every option that it may be bytes
         self._interval = interval_seconds
+        self._receives = Receives(socket, self.used)
         self._fd = -1
         self._waiting: anyio.CancelScope | None = None
-        self._flags = 0
+
+    def open(self, arrivals: Arrivals | None) -> None:
+        self._receives.open()
 
     def close(self) -> None:
+        self._receives.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     async def wait(self, flags: int) -> bool:
-        self._flags = flags
-        while not self._is_ready():
-            if self._fd < 0:
+        while True:
+            ready = self._events() & flags
+            if ready & POLLOUT or (ready and self._receives.start()):
+                return True
+            if ready:
+                with anyio.move_on_after(self._receives.pause()) as self._waiting:
+                    await anyio.sleep_forever()
+            elif self._fd < 0:
                 self._fd = os.dup(self._socket.get(zmq.FD))
                 continue  # to look again: from now on nothing is missed
-            with anyio.move_on_after(self._interval) as self._waiting:
-                await anyio.wait_readable(self._fd)
+            else:
+                self._receives.forget()
+                with anyio.move_on_after(self._interval) as self._waiting:
+                    await anyio.wait_readable(self._fd)
             self._waiting = None
-        return True
 
     def used(self) -> None:
         if self._waiting is not None:
@@ -65,11 +79,12 @@ class SocketReadiness(Readiness):
                 f"unregister a source before you close it"
             )
 
-    def _is_ready(self) -> bool:
+    def _events(self) -> int:
         self.check()
         try:
-            return bool(self._socket.get(zmq.EVENTS) & self._flags)
+            events: int = self._socket.get(zmq.EVENTS)
         except zmq.ContextTerminated as exc:
             raise anyio.ClosedResourceError(
                 f"the context of {self._socket!r} was terminated while it was watched"
             ) from exc
+        return events
