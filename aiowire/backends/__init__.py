@@ -1,9 +1,10 @@
 """Kinds of readiness: what a :class:`~aiowire.Poller` can wait for.
 
 There is one small protocol, :class:`Readiness`, and one file for each kind: descriptors of the
-operating system (``_descriptor.py``, with ``_arrivals.py`` to notice new input), ZeroMQ sockets
-(``_zeromq.py``) and those of ``zmq.asyncio`` (``_zmq_asyncio.py``), with ``_receives.py`` to notice
-whether a wire has received. A source of your own is an object of a class that derives from :class:`Readiness`.
+operating system (``_descriptor.py``, with ``_arrivals.py`` and ``_unread.py`` to notice new input),
+ZeroMQ sockets (``_zeromq.py``) and those of ``zmq.asyncio`` (``_zmq_asyncio.py``), with
+``_receives.py`` to notice whether a wire has received. A source of your own is an object of a class
+that derives from :class:`Readiness`.
 
 None of these is an event loop: anyio has removed that difference.
 """
