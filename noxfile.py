@@ -93,11 +93,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
-    """Check the library's types, how complete they are, and what they tell a user."""
+    """Check the types of library and examples, how complete they are, what they tell a user."""
     _install(session, "types", extras=EXTRAS)
     # The branches on sys.version_info are seen on the Python that they are for.
     for version in (PYTHONS[0], PYTHONS[-1]):
         session.run("mypy", "--python-version", version)
+        session.run("mypy", "--python-version", version, "examples")
         session.run("pyright", "--pythonversion", version)
     session.run("pyright", "--verifytypes", "aiowire", "--ignoreexternal")
     session.run("python", "tests/typing/check.py")

@@ -214,3 +214,20 @@ async def test_a_number_can_be_unregistered_and_closed_in_any_order(
             if closed == "after":
                 os.close(source)
             await anyio.sleep(0.06)
+
+
+async def test_input_for_a_descriptor_that_was_closed_and_lives_on_in_a_copy() -> None:
+    # It cannot be taken out of an epoll object any more, which goes on to tell of its input.
+    log, other_log = Log(), Log()
+    with pipe() as (a, a_peer), pipe() as (b, b_peer):
+        source = os.dup(a.fileno())
+        async with polling({source: note(log), b: reading(other_log, b)}) as poller:
+            await settle()
+            os.close(source)
+            poller.unregister(source)
+            for n in (1, 2):
+                feed(a_peer)
+                feed(b_peer)
+                await other_log.reach(n)
+            await settle()
+    assert log == []

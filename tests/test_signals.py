@@ -268,7 +268,7 @@ def test_signal_while_the_module_is_imported(
     python: Run, tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "slow.py").write_text("import program\nprogram.hold()")
-    with python("-m", "aiowire", "run", "slow:wire") as child:
+    with python("-m", "aiowire", "run", "slow:wire", measured=True) as child:
         assert child.line() == "holding"
         child.send(number)
         assert child.end() == (STATUS[number], "let go\n", "")

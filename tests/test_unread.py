@@ -210,3 +210,14 @@ async def test_a_file_is_read_to_its_end_without_a_pause() -> None:
             await immediately(lambda: log.reach(101))
     assert b"".join(log) == b"x" * 1000
     assert log[100] == b""
+
+
+async def test_empty_datagrams_that_nobody_reads_are_no_storm() -> None:
+    log = Log()
+    with pair(socket.SOCK_DGRAM) as (source, peer):
+        async with polling({source: note(log)}):
+            peer.send(b"")
+            await log.reach(1)
+            with anyio.move_on_after(0.25):
+                await log.reach(21)
+    assert len(log) <= 20

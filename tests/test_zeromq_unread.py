@@ -160,3 +160,16 @@ async def test_two_watches_of_a_socket_count_together(make_context: Any) -> None
             await immediately(lambda: log.reach(100))
             first.shutdown()
         assert changed({}, source) == set()
+
+
+@on_zmq_kinds
+@pytest.mark.usefixtures("no_pause_ends")
+async def test_a_rest_that_receives_nothing_starts_nothing(make_context: Any) -> None:
+    starts, ends = Log(), Log()
+    with connected(make_context) as (source, peer):
+        wire = Wire(note(starts)) >> Call(anyio.lowlevel.checkpoint) * 5 >> Wire(note(ends))
+        async with polling({source: wire}):
+            send(peer, b"unread")
+            await ends.reach(1)
+            await settle()
+            assert len(starts) == 1

@@ -204,8 +204,7 @@ class DescriptorReadiness(Readiness):
             else:
                 await anyio.sleep(seconds)
             return seconds == math.inf
-        if not self._has_arrived:
-            self._arrival = anyio.Event()
-            with anyio.move_on_after(seconds):
-                await self._arrival.wait()
+        self._arrival = anyio.Event()
+        with anyio.move_on_after(seconds):
+            await self._arrival.wait()
         return self._has_arrived

@@ -82,9 +82,9 @@ class Receives:
 
     def close(self) -> None:
         """Count no longer."""
-        if self._count is not None:
-            self._count.ignore(self._asked)
-            self._count = None
+        assert self._count is not None
+        self._count.ignore(self._asked)
+        self._count = None
 
     def forget(self) -> None:
         """Note that nothing was left to receive."""
