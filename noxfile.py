@@ -10,6 +10,7 @@ checkout: a file that was left out of either fails here.
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -34,6 +35,8 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)  # from the classifiers
 BACKENDS = ["asyncio", "uvloop", "trio"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
+# The tests wait for half of their time, and are to hold on a busy machine.
+WORKERS = str(2 * min(os.cpu_count() or 1, 4))
 
 
 @nox.session
@@ -65,7 +68,7 @@ def matrix(session: nox.Session, dependencies: str, backend: str) -> None:
 def stress(session: nox.Session) -> None:
     """Run the stress tests at full size."""
     _install(session, extras=EXTRAS)
-    args = ("-m", "stress", "--timeout", "600", *session.posargs)
+    args = ("-m", "stress", "--timeout", "600", "-n", "0", *session.posargs)
     _pytest(session, *args, AIOWIRE_STRESS="full")
 
 
@@ -78,7 +81,7 @@ def coverage(session: nox.Session) -> None:
     session.env["COVERAGE_FILE"] = str(_scratch(session) / "coverage")
     session.run("coverage", "erase")
     with session.chdir(ROOT / "tests"):
-        session.run("coverage", "run", "-m", "pytest", *session.posargs)
+        session.run("coverage", "run", "-m", "pytest", "-n", WORKERS, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -164,4 +167,4 @@ def _pytest(session: nox.Session, *args: str, **env: str) -> None:
     """Run pytest from tests/, from where the checkout's aiowire cannot be imported."""
     args = tuple(arg.removeprefix("tests/") for arg in args)
     with session.chdir(ROOT / "tests"):
-        session.run("pytest", *args, env=env)
+        session.run("pytest", "-n", WORKERS, *args, env=env)

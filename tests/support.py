@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 import struct
@@ -34,6 +35,11 @@ def choose_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     elif not hasattr(select, "epoll"):
         pytest.skip("this system has no epoll")
     return request.param == "edges"
+
+
+def label(value: object) -> str:
+    """Give the name of a value in the name of a test, the same in every run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:30]
 
 
 class Log(list[Any]):

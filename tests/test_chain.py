@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 from aiowire import Call, EventLoop, Forever, Handle, Sequence, Wire, done, never
 
 from .clock import Clock, clock
+from .support import label
 
 __all__ = ["clock"]
 
@@ -129,7 +130,7 @@ async def test_wait_returns_for_everybody_when_the_chain_has_ended() -> None:
     assert log == ["chain"] * 3
 
 
-@pytest.mark.parametrize("ending", [done, never, fail_with(ValueError())], ids=repr)
+@pytest.mark.parametrize("ending", [done, never, fail_with(ValueError())], ids=label)
 async def test_wait_returns_however_the_chain_ends(ending: Any) -> None:
     async with EventLoop() as outer:
 

@@ -14,6 +14,8 @@ import pytest
 import aiowire
 from aiowire import Call, EventLoop, Forever, Repeat, Sequence, Wire, done
 
+from .support import label
+
 
 async def f(ev: Any, *args: Any) -> None:
     """A wire."""
@@ -50,7 +52,7 @@ class TestWhereAWireBelongs:
         assert "coroutine object of a call that was already made, f(...)" in str(info.value)
         assert str(info.value).endswith(f"write {right}")
 
-    @pytest.mark.parametrize("junk", [3, "f", None, [f]], ids=repr)
+    @pytest.mark.parametrize("junk", [3, "f", None, [f]], ids=label)
     @pytest.mark.parametrize(("use", "right"), TAKES_A_WIRE.values(), ids=TAKES_A_WIRE)
     def test_what_is_not_callable_is_shown_with_the_right_call(
         self, use: Callable[[Any], Any], right: str, junk: Any
@@ -87,7 +89,7 @@ class TestWhereAFunctionBelongs:
 
 
 class TestNumbersOfTimes:
-    @pytest.mark.parametrize("n", [0, 1, True, 10**30, math.inf, Decimal("inf")], ids=repr)
+    @pytest.mark.parametrize("n", [0, 1, True, 10**30, math.inf, Decimal("inf")], ids=label)
     def test_good(self, n: Any) -> None:
         assert isinstance(done * n, Repeat)
         assert isinstance(n * done, Repeat)
@@ -106,7 +108,7 @@ class TestNumbersOfTimes:
             (done, TypeError),
             (1j, TypeError),
         ],
-        ids=repr,
+        ids=label,
     )
     def test_bad(self, n: Any, error: type[Exception]) -> None:
         for make in (lambda: done * n, lambda: Repeat(done, n)):
@@ -117,7 +119,7 @@ class TestNumbersOfTimes:
 
 class TestNumbersOfSeconds:
     @pytest.mark.parametrize(
-        "seconds", [None, math.inf, 0, 0.5, True, Fraction(1, 3), Decimal("0.1")], ids=repr
+        "seconds", [None, math.inf, 0, 0.5, True, Fraction(1, 3), Decimal("0.1")], ids=label
     )
     def test_good(self, seconds: Any) -> None:
         assert EventLoop(seconds).timeout == seconds
@@ -135,7 +137,7 @@ class TestNumbersOfSeconds:
             ([], TypeError),
             (10**400, TypeError),
         ],
-        ids=lambda value: repr(value)[:20],
+        ids=label,
     )
     def test_bad(self, seconds: Any, error: type[Exception]) -> None:
         for use in (
@@ -163,7 +165,7 @@ class TestResults:
             ev.start(wire, lambda ev, exc: failures.append(exc))
         return failures.pop()
 
-    @pytest.mark.parametrize("junk", [3, "", [], 0, (f,)], ids=repr)
+    @pytest.mark.parametrize("junk", [3, "", [], 0, (f,)], ids=label)
     async def test_name_the_wire_and_the_value(self, junk: Any) -> None:
         def handle_req(ev: Any) -> Any:
             return junk

@@ -12,6 +12,8 @@ from anyio.lowlevel import checkpoint
 
 from aiowire import Call, EventLoop, Forever, Repeat, Sequence, Wire, done, never
 
+from .support import label
+
 inf = math.inf
 
 
@@ -188,7 +190,7 @@ def test_making_a_wire_runs_nothing() -> None:
     assert log == []
 
 
-@pytest.mark.parametrize("operands", [(f, 3), (3, f), (None, done), (done, "x")], ids=repr)
+@pytest.mark.parametrize("operands", [(f, 3), (3, f), (None, done), (done, "x")], ids=label)
 def test_operators_refuse_what_is_no_wire(operands: tuple[Any, Any]) -> None:
     with pytest.raises(TypeError):
         operands[0] >> operands[1]
@@ -287,7 +289,7 @@ async def unroll(wire: Any) -> list[str]:
         ((Wire(give, done) >> Wire(f)) * 1, ["done >> Wire(f)", "Wire(f)", "None"]),
         (Wire(f) * 2 >> done, ["Wire(f) * 1 >> done", "done", "None"]),
     ],
-    ids=repr,
+    ids=label,
 )
 async def test_a_call_performs_one_step_and_gives_back_the_rest(
     wire: Wire, left: list[str]
