@@ -223,9 +223,11 @@ async def follow_handled(chain: Handle, wire: AnyWire) -> None:
             if failure is None or not all(isinstance(other, cancelled) for other in others):
                 raise
             todo = await chain.fail(failure)
+            is_cancelled = bool(others)
+            del failure, others  # which would keep alive whatever the failure has seen
         else:
             return
-        if others or monotonic() >= chain._loop._until:
+        if is_cancelled or monotonic() >= chain._loop._until:
             await anyio.lowlevel.checkpoint()  # for those cancelled, it ends here
 
 

@@ -24,7 +24,15 @@ def name_of(wire: object) -> str:
     if isinstance(wire, partial):
         return call_text("partial", wire.func, wire.args, wire.keywords)
     name = getattr(wire, "__qualname__", None)
-    return name.rpartition("<locals>.")[2] if isinstance(name, str) else repr(wire)
+    return name.rpartition("<locals>.")[2] if isinstance(name, str) else text_of(wire)
+
+
+def text_of(value: object) -> str:
+    """Give the repr of a value, or something like it where that fails, as for very deep wires."""
+    try:
+        return repr(value)
+    except Exception as exc:
+        return f"<{type(value).__name__} whose repr is a {type(exc).__name__}>"
 
 
 def call_text(name: str, fn: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -42,7 +50,7 @@ def _mistaken(value: object) -> str:
     """Describe a value that should have been callable."""
     if inspect.iscoroutine(value):
         return f"the coroutine object of a call that was already made, {value.__qualname__}(...)"
-    return f"{value!r}, which is not callable"
+    return f"{text_of(value)}, which is not callable"
 
 
 def check_function(value: object, user: str) -> None:
@@ -77,11 +85,22 @@ def check_wire(value: object, call: str) -> None:
     raise TypeError(f"a wire is a callable that takes the event loop, got {got}; {hint}")
 
 
+def check_wires(values: tuple[object, ...], call: str) -> None:
+    """Refuse anything but wires, and close what coroutine objects there are."""
+    try:
+        for value in values:
+            check_wire(value, call)
+    except TypeError:
+        for value in values:
+            _close(value)
+        raise
+
+
 def bad_rest(wire: object, value: object) -> TypeError:
     """Make the error for a step that gave back neither ``None`` nor a wire."""
     fn = getattr(wire, "_fn", wire)
     error = TypeError(
-        f"wire {name_of(fn)!r} returned {value!r}; a wire returns None or another wire"
+        f"wire {name_of(fn)!r} returned {text_of(value)}; a wire returns None or another wire"
     )
     _close(value)
     return error
@@ -95,6 +114,7 @@ def check_times(n: object) -> float:
         times = index(n)  # type: ignore[arg-type]
     except TypeError:
         problem = ValueError if isinstance(n, float) else TypeError
+        _close(n)
         raise problem(f"a wire is repeated a whole number of times, got {n!r}") from None
     if times < 0:
         raise ValueError(f"a wire cannot be repeated {n!r} times; 0 finishes at once")
@@ -110,6 +130,7 @@ def check_seconds(seconds: object, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or isinstance(seconds, (str, bytes, bytearray)):
+        _close(seconds)
         raise TypeError(f"{name} is a number of seconds or None, got {seconds!r}")
     if not number >= 0:  # NaN compares false
         raise ValueError(f"{name} is 0 seconds or more, or None for no limit, got {seconds!r}")

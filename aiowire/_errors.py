@@ -97,6 +97,7 @@ def annotate(exc: BaseException, wire: object, code: CodeType, offset: int) -> N
     """Note on a failure which wire it ended and where the chain of that wire was started."""
     where = f"{code.co_filename}:{line_of(code, offset)}"
     note = f"in wire {_brief.repr(wire)}, started at {where}"
-    notes = getattr(exc, "__notes__", [])  # add_note() is missing before Python 3.11
+    given: object = exc.__dict__.get("__notes__")  # add_note() is missing before Python 3.11
+    notes = cast("list[str]", given) if isinstance(given, list) else []
     if note not in notes:
         exc.__dict__["__notes__"] = [*notes, note]

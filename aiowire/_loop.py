@@ -8,16 +8,17 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
+from functools import cache
 from types import CodeType, TracebackType
-from typing import overload
+from typing import Any, overload
 
 import anyio
 
-from ._chain import Handle, Handler, entered, interrupt, running
+from ._chain import Handle, Handler, entered, follow, follow_handled, interrupt, running
 from ._check import check_handler, check_seconds, check_wire
 from ._errors import UnhandledException, sort_out, unhandled
 from ._wire import AnyWire
-from ._worker import EAGER, PATIENCE, Worker, protect_from_interrupts
+from ._worker import EAGER, PATIENCE, Worker
 
 __all__ = ["EventLoop"]
 
@@ -163,6 +164,7 @@ class EventLoop:
     # The block.
 
     async def __aenter__(self) -> EventLoop:
+        protect_from_interrupts(sys.modules.get("trio"))
         if self._tasks is not None:
             raise RuntimeError("this EventLoop is entered already; make one for each block")
         self._block = self._run_block()
@@ -174,7 +176,10 @@ class EventLoop:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> bool | None:
-        return await self._block.__aexit__(typ, exc, tb)
+        try:
+            return await self._block.__aexit__(typ, exc, tb)
+        finally:
+            del self._block
 
     @asynccontextmanager
     async def _run_block(self) -> AsyncGenerator[EventLoop, None]:
@@ -188,7 +193,7 @@ class EventLoop:
                     try:
                         yield self
                     except BaseException as exc:
-                        if not self._sort(exc):
+                        if self._sort(exc) == (None, []):
                             raise
                         body = exc
                         self._cancel_all()
@@ -224,7 +229,6 @@ class EventLoop:
         self._failures: list[Exception] = []
         self._interrupts: list[BaseException] = []  # KeyboardInterrupt, SystemExit and the like
         entered.add(self)
-        protect_from_interrupts(sys.modules.get("trio"))
 
     def _close(self) -> None:
         """Begin to leave: the task group waits for the workers, and they for the chains."""
@@ -241,12 +245,15 @@ class EventLoop:
         """Raise what the block ends with, if anything, and leave nothing out."""
         failures = self._failures
         if self._interrupts:
+            for each in self._interrupts:
+                if isinstance(each.__cause__, UnhandledException):  # of a loop inside this one
+                    failures = [*each.__cause__.exceptions, *failures]
             interrupt = self._interrupts[0]
-            if isinstance(interrupt.__cause__, UnhandledException):  # of a loop inside this one
-                failures = [*interrupt.__cause__.exceptions, *failures]
-            if failures:
+            if not failures:
+                raise interrupt
+            # Whoever closes a generator never sees its GeneratorExit, nor what hangs on that.
+            if not isinstance(interrupt, GeneratorExit):
                 raise interrupt from unhandled(failures)
-            raise interrupt
         if body is not None and len(failures) == 1 and failures[0] is body:
             raise body
         if failures:
@@ -276,12 +283,6 @@ class EventLoop:
             self._eager *= 2
             self._grown_at = now
 
-    def _worker_lost(self, on_its_way: bool) -> None:
-        """Note that a worker was cancelled while it had no chain: all are being cancelled."""
-        self._coming -= on_its_way
-        self._pool.clear()
-        self._drop_queue()
-
     def _chain_ended(self, chain: Handle) -> None:
         chain._done = True
         chain._worker = None
@@ -297,22 +298,26 @@ class EventLoop:
 
     def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
         """End a chain that raised something."""
-        if self._sort(exc):
-            chain.annotate(exc)
-            chain._exception = sort_out(exc)[0]
-            self._cancel_all()
-        else:
-            chain._cancelled = True
-        self._chain_ended(chain)
+        try:
+            failure, interrupts = self._sort(exc)
+            for each in filter(None, (failure, *interrupts)):
+                chain.annotate(each)
+            chain._exception = failure
+            if failure is not None or interrupts:
+                self._cancel_all()
+            else:
+                chain._cancelled = True
+        finally:
+            self._chain_ended(chain)
 
-    def _sort(self, exc: BaseException) -> bool:
-        """Keep what was raised, to be raised at the end; say if it was more than cancellation."""
+    def _sort(self, exc: BaseException) -> tuple[Exception | None, list[BaseException]]:
+        """Keep what was raised, but for cancellation, to be raised at the end; give it back."""
         failure, others = sort_out(exc)
         interrupts = [each for each in others if not isinstance(each, self._cancellation)]
         if failure is not None:
             self._failures.append(failure)
         self._interrupts += interrupts
-        return failure is not None or bool(interrupts)
+        return failure, interrupts
 
     def _cancel_all(self) -> None:
         assert self._tasks is not None
@@ -324,3 +329,25 @@ class EventLoop:
         """End the chains that have not begun, and never will, as cancelled."""
         while self._queue:
             self._queue.popleft().cancel()
+
+
+@cache
+def protect_from_interrupts(trio: Any) -> None:
+    """Keep Ctrl-C out of the code that stands between a task and a chain, on trio.
+
+    trio raises KeyboardInterrupt between any two instructions. In the step of a wire, and in the
+    body of a block, that does no harm. In what is between them a task would end while its chain
+    still waits for something, or the block be left without its clean-up.
+    """
+    if trio is None:
+        return
+    from ._context import InContext, InStretches
+
+    run_block: Any = EventLoop._run_block
+    for function in (EventLoop.__aenter__, EventLoop.__aexit__, run_block.__wrapped__):
+        trio.lowlevel.enable_ki_protection(function)
+    for part in (Worker, InContext, InStretches):
+        for method in (part.__next__, part.send, part.throw):
+            trio.lowlevel.enable_ki_protection(method)
+    for steps in (follow, follow_handled):
+        trio.lowlevel.disable_ki_protection(steps)

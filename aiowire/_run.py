@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from ._check import check_seconds, check_wire
+from ._check import check_seconds, check_wires
 from ._loop import EventLoop
 from ._wire import AnyWire
 
@@ -41,8 +41,7 @@ def run(
         aiowire.run((Call(anyio.sleep, 0.1) >> Call(print, "beep")) * 4, backend="trio")
     """
     wires = (wire, *more)
-    for each in wires:
-        check_wire(each, "aiowire.run({wire})")
+    check_wires(wires, "aiowire.run({wire})")
     check_seconds(timeout, "timeout")
     caller = sys._getframe(1)
 

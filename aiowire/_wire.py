@@ -17,6 +17,8 @@ unfolds in constant time and in constant stack, however long or deeply nested th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from inspect import CO_ITERABLE_COROUTINE
+from types import GeneratorType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,7 +29,15 @@ from typing import (
     cast,
 )
 
-from ._check import bad_rest, call_text, check_function, check_times, check_wire, name_of
+from ._check import (
+    bad_rest,
+    call_text,
+    check_function,
+    check_times,
+    check_wire,
+    check_wires,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -118,7 +128,9 @@ is_callable: Callable[[object], bool] = callable
 
 def is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:
     """Say whether a value can be awaited; other than ``inspect.isawaitable`` it is fast."""
-    return hasattr(type(value), "__await__")
+    return hasattr(type(value), "__await__") or (
+        isinstance(value, GeneratorType) and bool(value.gi_code.co_flags & CO_ITERABLE_COROUTINE)
+    )
 
 
 async def settled(rest: Rest) -> Rest:
@@ -183,8 +195,7 @@ class Sequence(Composite):
     __slots__ = ("_parts",)
 
     def __init__(self, *wires: AnyWire) -> None:
-        for wire in wires:
-            check_wire(wire, "Sequence({wire}, ...)")
+        check_wires(wires, "Sequence({wire}, ...)")
         self._parts = wires
 
     def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
@@ -193,6 +204,8 @@ class Sequence(Composite):
         return (done, None) if todo is None else todo
 
     def __repr__(self) -> str:
+        if type(self) is not Sequence:
+            return f"{type(self).__name__}({', '.join(map(name_of, self._parts))})"
         return sequence_text(list(flat(self)))
 
 
@@ -219,7 +232,7 @@ def flat(wire: AnyWire) -> Iterator[AnyWire]:
     stack: list[AnyWire] = [wire]
     while stack:
         wire = stack.pop()
-        if isinstance(wire, Sequence):
+        if isinstance(wire, Sequence) and type(wire) is Sequence:
             stack.extend(reversed(wire._parts))
         elif isinstance(wire, Remainder):
             todo: Todo = wire._todo
@@ -265,8 +278,8 @@ class Repeat(Composite):
 
     def __repr__(self) -> str:
         n = str(self._n)
-        if not isinstance(self._wire, Wire):
-            return f"Repeat({name_of(self._wire)}, {n})"
+        if type(self) is not Repeat or not isinstance(self._wire, Wire):
+            return f"{type(self).__name__}({name_of(self._wire)}, {n})"
         inner = name_of(self._wire)
         return (
             f"({inner}) * {n}"
@@ -297,7 +310,7 @@ class Forever(Composite):
         return self._wire, (self, todo)
 
     def __repr__(self) -> str:
-        return f"Forever({name_of(self._wire)})"
+        return f"{type(self).__name__}({name_of(self._wire)})"
 
 
 #: The classes that unfold. A user's subclass of one of them may have a ``__call__`` of its own,

@@ -23,7 +23,6 @@ the chain's coroutine yields is what it waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from functools import cache
 from time import monotonic
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -208,8 +207,15 @@ class Worker(Coroutine[Any, Any, None]):
         except StopIteration:
             self._coro = None
             return self._serve() if self._on_its_way else self._retire()
-        except BaseException:
-            self._loop._worker_lost(self._on_its_way)
+        except BaseException as exc:
+            loop = self._loop
+            loop._coming -= self._on_its_way
+            if isinstance(exc, loop._cancellation) and not is_cancelled():
+                if self in loop._pool:
+                    loop._pool.remove(self)
+                return self._retire()
+            loop._pool.clear()
+            loop._drop_queue()
             raise
 
     def wake(self, *, to_work: bool) -> None:
@@ -224,28 +230,10 @@ class Worker(Coroutine[Any, Any, None]):
 
         A cancellation goes on to the cancel scope that asked for it, be it this task's or one
         further out. One that no scope asked for, such as asyncio's ``task.cancel()``, ends
-        here: it was meant for the chain, and would take the whole task group along.
+        here: it was meant for the chain that runs, or has run, in this task, and would take the
+        whole task group along.
         """
         self._wait(None, 1)
         if isinstance(exc, self._loop._cancellation) and is_cancelled():
             raise exc
         raise StopIteration
-
-
-@cache
-def protect_from_interrupts(trio: Any) -> None:
-    """Keep Ctrl-C out of the code that stands between a task and a chain, on trio.
-
-    trio raises KeyboardInterrupt between any two instructions. In the step of a wire that does
-    no harm. Here the task would end while its chain still waits for something, and that would
-    never be cleaned up.
-    """
-    if trio is None:
-        return
-    from ._context import InContext, InStretches
-
-    for part in (Worker, InContext, InStretches):
-        for method in (part.__next__, part.send, part.throw):
-            trio.lowlevel.enable_ki_protection(method)
-    for steps in (follow, follow_handled):
-        trio.lowlevel.disable_ki_protection(steps)

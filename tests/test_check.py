@@ -116,6 +116,30 @@ class TestNumbersOfTimes:
                 make()
             assert repr(n) in str(info.value)
 
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda a, b: Sequence(a, b),
+            lambda a, b: aiowire.run(a, b),
+            lambda a, b: done * a >> done * b,
+            lambda a, b: Repeat(f, a),
+            lambda a, b: EventLoop(a),
+        ],
+        ids=["Sequence", "run", "*", "Repeat", "EventLoop"],
+    )
+    def test_stray_coroutine_objects_are_closed(self, use: Callable[..., Any]) -> None:
+        strays = [f(1), f(2)]
+        with pytest.raises(TypeError):
+            use(*strays)
+        assert inspect.getcoroutinestate(strays[0]) == inspect.CORO_CLOSED
+        strays[1].close()
+
+    def test_stray_coroutine_objects_among_many_are_closed(self) -> None:
+        strays = [f(1), f(2)]
+        with pytest.raises(TypeError):
+            Sequence(*strays)  # type: ignore[arg-type]
+        assert {*map(inspect.getcoroutinestate, strays)} == {inspect.CORO_CLOSED}
+
 
 class TestNumbersOfSeconds:
     @pytest.mark.parametrize(
@@ -212,6 +236,14 @@ class TestResults:
         with pytest.RaisesGroup(pytest.RaisesExc(TypeError, match="'handle' returned 3")):
             async with EventLoop() as ev:
                 ev.start(fail, handle)
+
+    async def test_are_refused_also_where_they_have_no_repr(self) -> None:
+        class Mute:
+            def __repr__(self) -> str:
+                raise ZeroDivisionError
+
+        exc = await self.failure_of(lambda ev: Mute())
+        assert "returned <Mute whose repr is a ZeroDivisionError>" in str(exc)
 
     async def test_an_async_generator_is_junk(self) -> None:
         async def generator(ev: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from typing import Any
 
 import anyio
@@ -349,3 +351,66 @@ async def test_failures_of_the_body_and_of_wires_leave_in_one_group(first: str) 
     expected = (body, wire) if first == "body" else (wire, body)
     assert group.exceptions == expected
     assert group.__cause__ is expected[0]
+
+
+async def test_a_failure_among_cancellations_has_its_note_and_is_the_one_that_is_raised() -> None:
+    async def child() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("in clean-up")
+
+    async def family(ev: EventLoop) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(child)
+            await anyio.sleep_forever()
+
+    handles = []
+
+    async def use(ev: EventLoop) -> None:
+        handles.append(ev.start(family))
+        await anyio.wait_all_tasks_blocked()
+        handles[0].cancel()
+
+    (failure,) = (await group_of(use)).exceptions
+    assert handles[0].exception is failure
+    (note,) = notes(failure)
+    assert "family" in note
+
+
+@pytest.mark.parametrize("given", [None, 3, "text"])
+async def test_a_failure_with_notes_that_are_none_is_as_good_as_any(given: object) -> None:
+    class OddError(Exception):
+        __notes__: Any = given
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    handles = []
+
+    async def use(ev: EventLoop) -> None:
+        handles.append(ev.start(Wire(fail, OddError())))
+
+    assert len((await group_of(use)).exceptions) == 1
+    assert handles[0].done
+
+
+async def test_a_failure_that_was_handled_is_kept_alive_by_nobody() -> None:
+    class Thing:
+        pass
+
+    things: list[Any] = []
+    alive: list[object] = []
+
+    def failing(ev: EventLoop) -> None:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        raise ValueError(thing)
+
+    def look(ev: EventLoop) -> None:
+        gc.collect()
+        alive.append(things[0]())
+
+    async with EventLoop() as ev:
+        ev.start(failing, lambda ev, exc: Call(checkpoint) >> look)
+    assert alive == [None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -79,6 +80,41 @@ async def test_an_interrupt_of_the_body_carries_the_failures_of_wires() -> None:
     assert exc.code == 4
     assert isinstance(exc.__cause__, UnhandledException)
     assert exc.__cause__.exceptions == (failure,)
+
+
+async def test_closing_a_generator_with_a_block_in_it_loses_no_failure() -> None:
+    failure = ValueError()
+
+    async def generate() -> AsyncIterator[int]:
+        async with EventLoop() as ev:
+            ev.start(Wire(fail_when_cancelled, failure))
+            await anyio.wait_all_tasks_blocked()
+            yield 1
+
+    generator = generate()
+    assert await anext(generator) == 1
+    with pytest.raises(UnhandledException) as raised:
+        await generator.aclose()
+    assert raised.value.exceptions == (failure,)
+
+
+async def test_failures_of_all_loops_leave_with_an_interrupt() -> None:
+    outer, inner = ValueError(), KeyError()
+
+    async def nested(ev: EventLoop) -> None:
+        async with EventLoop() as own:
+            own.start(Wire(fail_when_cancelled, inner))
+            await anyio.wait_all_tasks_blocked()
+            own.start(Wire(fail, KeyboardInterrupt()))
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(Wire(fail_when_cancelled, outer))
+        ev.start(nested)
+        ev.start(Wire(fail_when_cancelled, SystemExit()))
+
+    cause = (await raised_by(use, KeyboardInterrupt)).__cause__
+    assert isinstance(cause, UnhandledException)
+    assert set(cause.exceptions) == {outer, inner}
 
 
 # Cancellation from outside.

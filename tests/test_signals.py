@@ -10,13 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import anyio
 import pytest
 
 import aiowire
+from aiowire import Call, EventLoop
+from aiowire._chain import entered
 from aiowire._worker import Worker
 
 PROGRAM = """\
@@ -414,20 +416,26 @@ def test_run_works_in_other_threads(backend_name: str) -> None:
     assert ran == ["ran"]
 
 
-def test_ctrl_c_between_a_step_and_its_wait(anyio_backend: Any) -> None:
-    # trio raises KeyboardInterrupt between any two instructions: here just as the chain waits.
+@pytest.mark.parametrize(
+    "place",
+    [Worker._wait, EventLoop._reset, EventLoop._close, EventLoop.__aexit__, EventLoop._drop_queue],
+    ids=lambda place: place.__name__,
+)
+def test_ctrl_c_anywhere_in_the_library(anyio_backend: Any, place: FunctionType) -> None:
+    # trio raises KeyboardInterrupt between any two instructions: here just as one begins that is
+    # between a step and its wait, or between the body of a block and what is around it.
     if anyio_backend[0] == "asyncio" and sys.version_info < (3, 11):
         pytest.skip("there anyio.run() ends in a cancellation")
     log: list[str] = []
 
     def press(frame: FrameType, event: str, arg: object) -> None:
-        if event == "call" and frame.f_code is Worker._wait.__code__:
+        if event == "call" and frame.f_code is place.__code__:
             sys.setprofile(None)
             signal.raise_signal(signal.SIGINT)
 
-    async def work(ev: aiowire.EventLoop) -> None:
+    async def work(ev: EventLoop) -> None:
         try:
-            sys.setprofile(press)
+            log.append("began")
             await anyio.sleep_forever()
         finally:
             with anyio.CancelScope(shield=True):
@@ -435,12 +443,17 @@ def test_ctrl_c_between_a_step_and_its_wait(anyio_backend: Any) -> None:
             log.append("cleaned up")
 
     async def main() -> None:
-        async with aiowire.EventLoop() as ev:
+        async with EventLoop() as ev:
+            ev.start(Call(anyio.lowlevel.checkpoint))
+        sys.setprofile(press)
+        async with EventLoop(timeout=0.05) as ev:
             ev.start(work)
+        await anyio.sleep_forever()
 
     with pytest.raises(KeyboardInterrupt):
         anyio.run(main, backend=anyio_backend[0], backend_options=anyio_backend[1])
-    assert log == ["cleaned up"]
+    assert log in ([], ["began", "cleaned up"])
+    assert not entered
 
 
 def test_ctrl_c_ends_a_script_as_it_does_any_other(python: Run, backend_name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import types
 from functools import partial
 from typing import Any
 
@@ -111,6 +112,18 @@ async def test_a_step_may_give_back_any_awaitable() -> None:
 
     await run(lambda ev: Later())
     assert len(log) == 1
+
+
+async def test_a_coroutine_may_be_a_generator() -> None:
+    log = Log()
+
+    @types.coroutine
+    def later(*args: Any) -> Any:
+        yield from checkpoint().__await__()
+        log.note("ran")
+
+    await run(Call(later, "called") >> later)
+    assert len(log) == 2
 
 
 async def test_a_subclass_with_its_own_init_has_all_the_operators() -> None:
@@ -252,6 +265,29 @@ def test_a_wire_reads_as_the_expression_that_made_it(text: str) -> None:
 def test_a_wire_reads_in_the_plainest_form(text: str, plain: str) -> None:
     assert repr(eval(text)) == plain
     assert repr(eval(plain)) == plain
+
+
+def test_subclasses_of_composed_wires_read_by_their_own_name() -> None:
+    class Both(Sequence): ...
+
+    class Times(Repeat): ...
+
+    class Always(Forever): ...
+
+    say = Call(print)
+    assert repr(Both(say, f) >> f) == "Both(Call(print), f) >> f"
+    assert repr(Times(say, 2)) == "Times(Call(print), 2)"
+    assert repr(Always(say)) == "Always(Call(print))"
+
+
+async def test_a_wire_too_deep_to_be_written_has_a_name_nevertheless() -> None:
+    wire: Any = Wire(f)
+    for _ in range(20_000):
+        wire = Sequence(wire) * 1
+    async with EventLoop() as ev:
+        handle = ev.start(wire)
+    assert "RecursionError" in handle.name
+    assert "RecursionError" in repr(handle)
 
 
 def test_functions_read_by_the_name_that_they_were_defined_with() -> None:

@@ -170,6 +170,36 @@ async def test_a_wire_whose_task_is_cancelled_from_outside_ends_alone() -> None:
 
 
 @on_asyncio
+@pytest.mark.parametrize("then", ["ends", "goes on", "starts others"])
+async def test_cancelling_the_task_of_a_chain_that_has_ended_cancels_nothing(then: str) -> None:
+    log: list[str] = []
+    tasks: list[Any] = []
+
+    async def brief(ev: EventLoop) -> None:
+        tasks.append(own_task())
+        await checkpoint()
+
+    async with EventLoop() as ev:
+        goes_on = anyio.Event()
+        ev.start(Call(goes_on.wait) >> Call(log.append, "other"))
+        for handle in [ev.start(brief) for _ in range(3)]:
+            await handle.wait()
+        await anyio.wait_all_tasks_blocked()
+        new = len(set(tasks)) if then == "starts others" else 0
+        for task in set(tasks):
+            if new:
+                ev.start(Call(log.append, "new"))
+            task.cancel()
+            if then != "ends":
+                await checkpoint()
+        for _ in range(10):
+            ev.start(Call(checkpoint) >> Call(log.append, "later"))
+        goes_on.set()
+    assert sorted(log) == ["later"] * 10 + ["new"] * new + ["other"]
+    assert not ev.cancelled
+
+
+@on_asyncio
 async def test_a_wire_that_cancels_its_own_task_ends_alone() -> None:
     log: list[str] = []
 

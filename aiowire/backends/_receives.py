@@ -29,9 +29,11 @@ class Count:
     def __init__(self, socket: Any) -> None:
         self.number = 0
         self._attributes: dict[str, Any] = socket.__dict__
-        self._before = {name: self._attributes.get(name) for name in METHODS}
+        # Not hasattr(), which would take the names for those of options; old pyzmq has less.
+        names = [name for name in METHODS if name in dir(socket)]
+        self._before = {name: self._attributes.get(name) for name in names}
         self._listeners: list[Callable[[], object]] = []
-        for name in METHODS:
+        for name in names:
             self._attributes[name] = self._counted(getattr(socket, name))
 
     def listen(self, listener: Callable[[], object]) -> None:
