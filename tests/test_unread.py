@@ -186,7 +186,7 @@ async def test_a_wire_that_reads_nothing_is_started_20_times_in_a_second_at_most
     assert {name: n for name, n in counts.items() if n > 20} == {}
     always_ready = {"a file", "the end of a file", "the null device", "a device without end"}
     assert min(counts[name] for name in always_ready) > 5
-    assert len(turns) > 100
+    assert len(turns) > max(counts.values())
 
 
 @pytest.mark.parametrize("read_at_all", [True, False])
