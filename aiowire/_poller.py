@@ -155,14 +155,14 @@ class Poller(Wire):
 
     def _find(self, source: Any) -> Any:
         """Give the key under which a source, which may be closed by now, is registered."""
-        for key, watches in self._watches.items():
-            if key == source or any(watch.source is source for watch in watches):
-                break
-        else:
-            try:
-                key = key_of(source)
-            except ValueError:  # closed, or nothing that was ever registered
-                key = None
+        try:
+            key = key_of(source)
+        except ValueError:  # closed, or nothing that was ever registered
+            key = None
+        if all(watch.source is not source for watch in self._watches.get(key, [])):
+            for other, watches in self._watches.items():
+                if other == source or any(watch.source is source for watch in watches):
+                    key = other
         if not self._watches.get(key):
             raise KeyError(f"{source!r} is not registered with this Poller")
         return key
@@ -180,7 +180,7 @@ class Poller(Wire):
                     f"{source!r} has a wire for {direction} already, {name_of(other.wire)}; "
                     f"unregister it first"
                 )
-        readiness = readiness_of(source, self._interval_seconds)
+        readiness = readiness_of(source, wire, self._interval_seconds)
         watch = Watch(
             source, wire, flags, readiness, self._handler, self._watches, key, code, offset
         )

@@ -21,7 +21,7 @@ from typing import Any
 
 import anyio
 
-from ._chain import Handle, Handler, handle
+from ._chain import SLICE, Handle, Handler, handle
 from ._check import name_of
 from ._context import InContext, InStretches
 from ._errors import annotate, bare
@@ -61,9 +61,10 @@ class Watch:
         self.context = copy_context()  # that of the call that registers
         self.code, self.offset = code, offset  # where that call stands
         self._chain: Handle | None = None
-        self._is_waiting = False
+        self._is_open = self._is_waiting = False
         self.is_stopped = False  # it shall start no more
         self.is_over = False  # nor can it ever
+        self.has_slot = False  # a place is kept for the rest of the step under way
 
     def begin(self, session: Session) -> None:
         """Start the chain that watches."""
@@ -89,12 +90,14 @@ class Watch:
     async def run(self, ev: EventLoop) -> None:
         """Start the wire each time that the source is ready."""
         self.readiness.open(self._session.arrivals)
+        self._is_open = True
         try:
             while not self.is_stopped:
                 await self._start_once(ev)
                 if monotonic() >= self._session._loop._until:
                     await anyio.lowlevel.checkpoint()
         finally:
+            self._is_open = False
             self.readiness.close()
 
     async def _start_once(self, ev: EventLoop) -> None:
@@ -104,30 +107,55 @@ class Watch:
         more = False
         try:
             more = await self.readiness.wait(self.flags)
-            if self._session.slots is not None:
-                async with self._session.slots:
-                    pass  # at the limit nothing starts until a rest has ended
+            if not await self._has_room():
+                return
         except Exception as exc:
             failure = exc
         self._is_waiting = False
         if self.is_stopped:
+            self._give_room()
             return
         self.is_over = self.is_stopped = not more
         context = self.context.copy()
         step = self._step(ev) if failure is None else self.fail(ev, failure)
+        rest: Rest = None
         try:
             rest = await InContext(context, step)
         finally:
             if not more:
                 self.forget()
+            if rest is None:
+                self._give_room()
         self.used()
         if rest is not None:
             await self._session.start_rest(self, rest, context)
 
+    async def _has_room(self) -> bool:
+        """At the limit, wait for a place for the rest; say if the source is still ready then."""
+        slots = self._session.slots
+        if slots is None or slots.value:
+            return True
+        await slots.acquire()
+        self.has_slot = True
+        is_ready = False
+        try:
+            is_ready = self.readiness.still(self.flags)
+        finally:
+            if not is_ready:
+                self._give_room()
+        return is_ready
+
+    def _give_room(self) -> None:
+        """Give back the place that was kept for a rest, if there is one."""
+        if self.has_slot and self._session.slots is not None:
+            self.has_slot = False
+            self._session.slots.release()
+
     def used(self) -> None:
         """Let the readinesses of the source look again."""
         for watch in self.registry.get(self.key, ()):
-            watch.readiness.used()
+            if watch._is_open:
+                watch.readiness.used()
 
     async def _step(self, ev: EventLoop) -> Rest:
         """Take the first step of the wire."""
@@ -194,8 +222,7 @@ class Session:
                 while not self._stopped.is_set():
                     with anyio.move_on_after(CHECK_SECONDS):
                         await self._stopped.wait()
-                    if not self._stopped.is_set():
-                        self._check()
+                    await self._check()
         finally:
             if self.arrivals is not None:
                 self.arrivals.close()
@@ -219,8 +246,9 @@ class Session:
 
     async def start_rest(self, watch: Watch, rest: AnyWire, context: Context) -> None:
         """Start the rest of a wire as soon as there is a place for it."""
-        if self.slots is not None:
+        if self.slots is not None and not watch.has_slot:
             await self.slots.acquire()
+        watch.has_slot = False
         if type(watch.readiness).used is not Readiness.used:
             rest = Using(rest, watch)
         chain = self._loop._start(
@@ -229,9 +257,17 @@ class Session:
         if self.slots is not None:
             chain._ended = Slot(self.slots)
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
         """Find the sources that were closed without a word."""
+        until = monotonic() + SLICE
         for watch in list(self._watches()):
+            if monotonic() >= until:
+                await anyio.lowlevel.checkpoint()
+                until = monotonic() + SLICE
+            if self._stopped.is_set():
+                return
+            if watch.is_stopped:
+                continue
             try:
                 watch.readiness.check()
             except Exception as exc:
@@ -240,7 +276,11 @@ class Session:
                 self._start_failure(watch, exc)
 
     def _start_failure(self, watch: Watch, exc: Exception) -> None:
-        async def fail(ev: EventLoop) -> Rest:
-            return await watch.fail(ev, exc)
+        context = watch.context.copy()
 
-        self.start(watch, fail, watch.context.copy())
+        async def fail(ev: EventLoop) -> None:
+            rest = await watch.fail(ev, exc)
+            if rest is not None:
+                await self.start_rest(watch, rest, context)
+
+        self.start(watch, fail, context)

@@ -8,9 +8,8 @@ a sender knows when to wait, and no client waits for another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import anyio
 import zmq
@@ -84,15 +83,11 @@ class Router:
 
     :param endpoint: where to listen
     :param patience: seconds after which a client is given up that takes nothing
-    :param on_input: called when there may be something to receive
     :raises zmq.ZMQError: when it cannot listen there
     """
 
-    def __init__(
-        self, context: Context, endpoint: str, patience: float, on_input: Callable[[], object]
-    ) -> None:
+    def __init__(self, context: Context, endpoint: str, patience: float) -> None:
         self.patience = patience
-        self._on_input = on_input
         self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         options = {
             zmq.ROUTER_MANDATORY: 1,
@@ -143,16 +138,4 @@ class Router:
             if exc.errno != zmq.EHOSTUNREACH:
                 raise
             peer.give_up("for its client has gone")
-        finally:
-            self._look()
         return True
-
-    def _look(self) -> None:
-        """See if there is input. What the poller waits for may not tell any more.
-
-        For ZeroMQ each call is an occasion to notice what has come, and it wakes whoever waits
-        only for what it has not noticed yet.
-        """
-        events: Any = self.socket.getsockopt(zmq.EVENTS)
-        if events & zmq.POLLIN:
-            self._on_input()

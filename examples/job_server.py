@@ -108,14 +108,12 @@ class Server:
         self.settings = settings
         self._programs = programs
         self._say = say
-        self._loop = EventLoop()
         self._quitting = anyio.Event()
-        self._is_open = False
         self._jobs: list[Job] = []  # that have not ended, in order of arrival
         self._peers: dict[bytes, Peer] = {}  # that have such jobs
         self._moved = anyio.Event()  # set when a job has ended, and others move up
         self._counts: Counter[str] = Counter()
-        self._router = Router(context, settings.server, settings.patience, self._look)
+        self._router = Router(context, settings.server, settings.patience)
         self._beats: zmq.Socket[bytes] = context.socket(zmq.PUB)
         self._beats.linger = 0
         #: Watches all that the server reads.
@@ -151,16 +149,14 @@ class Server:
         """
         beat = Call(self._beat) >> Call(anyio.sleep, self.settings.beat)
         try:
-            async with EventLoop() as self._loop:
-                self._loop.start(self.poller)
-                self._loop.start(Forever(beat))
-                self._is_open = True
+            async with EventLoop() as loop:
+                loop.start(self.poller)
+                loop.start(Forever(beat))
                 try:
                     await self._quitting.wait()
                 finally:
-                    self._is_open = False
                     self._router.patience = min(FAREWELL, self._router.patience)
-                    self._loop.cancel()
+                    loop.cancel()
         finally:
             for job in list(self._jobs):  # that have not even begun
                 self._forget(job)
@@ -170,11 +166,6 @@ class Server:
     def quit(self) -> None:
         """End the server."""
         self._quitting.set()
-
-    def _look(self) -> None:
-        """Receive, for there may be something."""
-        if self._is_open:
-            self._loop.start(self._accept, self._report)
 
     def _report(self, ev: EventLoop, exc: Exception) -> None:
         """Take a failure that nobody has thought of, and go on."""

@@ -14,6 +14,7 @@ from .support import on_asyncio
 
 __all__ = [
     "eager_tasks",
+    "loop_errors_ignored",
     "needs_eager_tasks",
     "on_asyncio",
     "own_task",
@@ -56,3 +57,15 @@ def eager_tasks() -> Iterator[None]:
         yield
     finally:
         loop.set_task_factory(None)
+
+
+@contextmanager
+def loop_errors_ignored() -> Iterator[None]:
+    """Let failures in callbacks of the event loop be."""
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda loop, context: None)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(handler)

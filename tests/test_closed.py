@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from aiowire import POLLIN, POLLOUT, EventLoop, Poller, UnhandledException
+from aiowire import POLLIN, POLLOUT, Call, EventLoop, Poller, UnhandledException
 
 from .support import (
     STREAMS,
@@ -23,6 +26,7 @@ from .support import (
     pair,
     pipe,
     polling,
+    read,
     reading,
     settle,
     tcp,
@@ -178,6 +182,109 @@ async def test_a_number_used_again_never_starts_the_wire_of_the_old_file(failure
             os.close(number)
     assert old == []
     assert f"descriptor {number}" in str(failures[0])
+
+
+async def test_a_number_used_again_while_its_wire_pauses_starts_nothing(failures: Log) -> None:
+    log = Log()
+    with pair(socket.SOCK_DGRAM) as (a, peer), pair(socket.SOCK_DGRAM) as (b, _):
+        number = os.dup(a.fileno())
+        try:
+            peer.send(b"unread")
+            poller = Poller({number: note(log)}, handler=lambda ev, exc: failures.append(exc))
+            async with polling(poller):
+                await log.reach(4)  # after pauses that grow
+                os.dup2(b.fileno(), number)
+                started = len(log)
+                await immediately(lambda: failures.reach(1))
+        finally:
+            os.close(number)
+    assert len(log) == started
+    assert f"descriptor {number}" in str(failures[0])
+
+
+async def test_a_number_used_again_while_it_waits_at_the_limit_starts_nothing(
+    failures: Log,
+) -> None:
+    log, gate = Log(), anyio.Event()
+    with pipe() as (a, a_peer), pipe() as (b, _), pipe() as (other, other_peer):
+        number = os.dup(a.fileno())
+
+        def start(ev: EventLoop) -> Any:
+            read(other)
+            return Call(gate.wait)
+
+        try:
+            poller = Poller(
+                {other: start, number: note(log)},
+                handler=lambda ev, exc: failures.append(exc),
+                limit=1,
+            )
+            async with polling(poller):
+                feed(other_peer)
+                await settle()
+                feed(a_peer)
+                await settle()
+                os.dup2(b.fileno(), number)
+                gate.set()
+                await immediately(lambda: failures.reach(1))
+        finally:
+            os.close(number)
+    assert log == []
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_a_fifo_opened_again_under_the_same_number_is_an_error(
+    failures: Log, tmp_path: Path, edges: bool
+) -> None:
+    log, path = Log(), tmp_path / "fifo"
+    os.mkfifo(path)
+    flags = os.O_RDWR | os.O_NONBLOCK
+    number = os.open(path, flags)
+    poller = Poller({number: reading(log, number)}, handler=lambda ev, exc: failures.append(exc))
+    async with polling(poller):
+        await settle()
+        again = os.open(path, flags)
+        os.dup2(again, number)
+        os.write(again, b"x")
+        await immediately(lambda: (failures if edges else log).reach(1))
+    os.close(number)
+    os.close(again)
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_a_source_that_its_own_wire_closed_is_reported_once(failures: Log) -> None:
+    async def handler(ev: EventLoop, exc: Exception) -> None:
+        failures.append(exc)
+        await anyio.sleep(0.1)  # while others are looked at
+
+    with pipe() as (source, peer):
+
+        def read_and_close(ev: EventLoop) -> None:
+            read(source)
+            source.close()
+
+        async with polling(Poller({source: read_and_close}, handler=handler)):
+            feed(peer)
+            await failures.reach(1)
+            await anyio.sleep(0.15)
+    assert len(failures) == 1
+
+
+@pytest.mark.usefixtures("checked_often")
+async def test_the_wire_of_a_handler_has_the_handler_too(failures: Log) -> None:
+    def fail(ev: EventLoop) -> None:
+        raise ValueError
+
+    def handler(ev: EventLoop, exc: Exception) -> Any:
+        failures.append(exc)
+        return fail if len(failures) == 1 else None
+
+    with pipe() as (source, _):
+        async with polling(Poller({source: note(Log())}, handler=handler)):
+            await settle()
+            source.close()
+            await failures.reach(2)
+    assert isinstance(failures[1], ValueError)
 
 
 async def test_a_number_can_be_registered_again_at_once_for_its_new_file() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import anyio
 import pytest
 
 from aiowire import POLLIN, POLLOUT, EventLoop
@@ -168,3 +169,47 @@ async def test_a_source_that_hung_up_can_be_replaced_by_one_of_the_same_number()
             await log.reach(1)
             await settle()
     assert log == [b"new"]
+
+
+async def test_what_is_left_at_the_hang_up_is_read_in_both_directions_too() -> None:
+    log = Log()
+    with pair() as (source, peer):
+        feed(peer, b"0123456789")
+        peer.close()
+        async with polling({source: reading(log, source, 1)}, POLLIN | POLLOUT) as poller:
+            await log.reach(11)
+            await settle()
+            with pytest.raises(KeyError):
+                poller.unregister(source)
+    assert log == [b"%d" % n for n in range(10)] + [b""]
+
+
+async def test_a_pipe_that_nobody_reads_any_more_ends_in_both_directions() -> None:
+    log = Log()
+    with pipe() as (reader, writer):
+        async with polling({writer: note(log)}, POLLIN | POLLOUT) as poller:
+            reader.close()
+            await settle()
+            with pytest.raises(KeyError):
+                poller.unregister(writer)
+    assert log
+
+
+async def test_the_hang_up_is_seen_when_a_rest_has_read_what_was_left() -> None:
+    log, gate = Log(), anyio.Event()
+    with pair() as (source, peer):
+
+        async def read_late(ev: EventLoop) -> None:
+            await gate.wait()
+            log.append(read(source))
+
+        feed(peer, b"left")
+        peer.close()
+        async with polling({source: lambda ev: read_late}) as poller:
+            await settle()
+            gate.set()
+            await log.reach(2)
+            await settle()
+            with pytest.raises(KeyError):
+                poller.unregister(source)
+    assert set(log) == {b"left", b""}

@@ -97,7 +97,7 @@ async def test_a_client_that_comes_back_under_its_name_is_that_client() -> None:
 
 
 async def test_a_request_is_seen_at_once_while_the_server_sends() -> None:
-    """Sending drains what the poller waits for: see Router._look."""
+    """Sending drains what the poller waits for."""
     async with serving() as bench:
         client, other = bench.client(), bench.client()
         client.ask(b"run", b"1", b"wait")

@@ -79,6 +79,55 @@ async def test_first_steps_are_concurrent_whatever_the_limit() -> None:
             await ended.reach(4)
 
 
+async def test_at_the_limit_each_rest_that_ends_makes_room_for_one() -> None:
+    running, ended = Log(), Log()
+    gates = [anyio.Event() for _ in range(6)]
+    with many(6) as pipes:
+
+        def start(ev: EventLoop, source: Any) -> Wire | None:
+            n = len(running)
+            running.append(read(source))
+            return Call(gates[n].wait) >> Call(ended.append, n) if n != 3 else None
+
+        sources = {source: Wire(start, source) for source, _ in pipes}
+        async with polling(sources, limit=1):
+            for n, (_, peer) in enumerate(pipes):
+                feed(peer)
+                await settle()
+                assert len(running) == 1, n
+            for expected in (2, 3, 5, 6):  # the fourth has no rest, and so makes room at once
+                gates[len(ended) + (len(ended) >= 3)].set()
+                await settle()
+                assert len(running) == expected
+            for gate in gates:
+                gate.set()
+
+
+async def test_at_the_limit_a_source_that_is_ready_no_more_starts_nothing() -> None:
+    starts, gate = Log(), anyio.Event()
+    with pipe() as (source, peer):
+
+        async def rest(ev: EventLoop) -> None:
+            await gate.wait()
+            read(source, 1)  # what has made the source ready meanwhile
+
+        def start(ev: EventLoop) -> Any:
+            starts.append(read(source, 1))
+            return rest
+
+        async with polling({source: start}, limit=1):
+            for n in (1, 2):
+                feed(peer)
+                await starts.reach(n)
+                feed(peer)
+                await settle()
+                gate.set()
+                await settle()
+                gate = anyio.Event()
+                assert len(starts) == n
+            gate.set()
+
+
 @contextmanager
 def at_the_limit() -> Iterator[tuple[Any, Any, Poller, anyio.Event]]:
     """A poller whose only rest goes on until an event."""

@@ -221,3 +221,13 @@ async def test_empty_datagrams_that_nobody_reads_are_no_storm() -> None:
             with anyio.move_on_after(0.25):
                 await log.reach(21)
     assert len(log) <= 20
+
+
+async def test_an_empty_message_hides_none_that_follow() -> None:
+    log = Log()
+    with pair(socket.SOCK_SEQPACKET) as (source, peer):
+        for text in (b"", b"x", b"y"):
+            peer.send(text)
+        async with polling({source: reading(log, source)}):
+            await log.reach(3)
+    assert log == [b"", b"x", b"y"]

@@ -3,8 +3,8 @@
 There is one small protocol, :class:`Readiness`, and one file for each kind: descriptors of the
 operating system (``_descriptor.py``, with ``_arrivals.py`` and ``_unread.py`` to notice new input),
 ZeroMQ sockets (``_zeromq.py``) and those of ``zmq.asyncio`` (``_zmq_asyncio.py``), with
-``_receives.py`` to notice whether a wire has received. A source of your own is an object of a class
-that derives from :class:`Readiness`.
+``_uses.py`` to notice what is done with them. A source of your own is an object of a class that
+derives from :class:`Readiness`.
 
 None of these is an event loop: anyio has removed that difference.
 """
@@ -12,9 +12,12 @@ None of these is an event loop: anyio has removed that difference.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._protocol import POLLIN, POLLOUT, Readiness, check_flags
+
+if TYPE_CHECKING:
+    from .._wire import AnyWire
 
 __all__ = ["POLLIN", "POLLOUT", "Readiness", "check_flags", "key_of", "readiness_of"]
 
@@ -39,9 +42,10 @@ def key_of(source: Any) -> Any:
     return fileno_of(source)
 
 
-def readiness_of(source: Any, interval_seconds: float) -> Readiness:
+def readiness_of(source: Any, wire: AnyWire, interval_seconds: float) -> Readiness:
     """Make the readiness of a source, which is checked.
 
+    :param wire: what is started for it
     :param interval_seconds: how often to look again at a source that may become ready
         unnoticed; :data:`math.inf` for never
     :raises ValueError: when it is nothing that can be polled, or is closed
@@ -56,7 +60,7 @@ def readiness_of(source: Any, interval_seconds: float) -> Readiness:
     if _is_zmq(source, "zmq"):
         from ._zeromq import SocketReadiness
 
-        return SocketReadiness(source, interval_seconds)
+        return SocketReadiness(source, wire, interval_seconds)
     from ._descriptor import DescriptorReadiness
 
     return DescriptorReadiness(source)

@@ -56,6 +56,8 @@ class Arrivals:
             self._epoll.register(fd, 0)
         except FileExistsError:
             return True
+        except PermissionError:
+            return False  # there is a regular file
         self._epoll.unregister(fd)
         return False
 

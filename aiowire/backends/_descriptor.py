@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from .._errors import leaves
-from ._protocol import POLLIN, POLLOUT, Readiness, next_pause
+from ._protocol import LONGEST_PAUSE, POLLIN, POLLOUT, Readiness, next_pause
 from ._unread import Unread
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class DescriptorReadiness(Readiness):
         self._fd = fileno_of(source)
         status = os.fstat(self._fd)
         self._file = status.st_dev, status.st_ino
-        self._is_anonymous = stat.S_IFMT(status.st_mode) == 0  # eventfd and the like
+        # The error of a pipe is that nobody reads it; that of a socket is one of many things.
+        self._end = HANG_UP if stat.S_ISSOCK(status.st_mode) else HANG_UP | select.POLLERR
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
         self._has_arrived = False
@@ -105,11 +106,13 @@ class DescriptorReadiness(Readiness):
                 f"unregister a source before you close it"
             )
 
+    def still(self, flags: int) -> bool:
+        self.check()
+        return bool(self._poll(flags | HANG_UP))
+
     def _is_lost(self) -> bool:
-        """Say whether the file was closed; for files that all have the same inode."""
-        if self._arrivals is None or not self._is_anonymous:
-            return False
-        return not self._arrivals.has(self._fd)
+        """Say whether the file was closed, where another one with the same inode has its number."""
+        return self._arrivals is not None and not self._arrivals.has(self._fd)
 
     async def wait(self, flags: int) -> bool:
         if flags == POLLIN:
@@ -121,14 +124,20 @@ class DescriptorReadiness(Readiness):
     async def _wait_either(self) -> bool:
         results: list[bool] = []
 
-        async def first(side: Callable[[], Awaitable[bool]]) -> None:
-            results.append(await side())
+        async def wait_in() -> None:
+            results.append(await self._wait_in())
             group.cancel_scope.cancel()
+
+        async def wait_out() -> None:
+            if await self._wait_out():
+                results.append(True)
+                group.cancel_scope.cancel()
+            # After a hang-up there may be something left to read: that side says when it ends.
 
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(first, self._wait_in)
-                group.start_soon(first, self._wait_out)
+                group.start_soon(wait_in)
+                group.start_soon(wait_out)
         except Exception as exc:
             failure = next(iter(leaves(exc)))  # both sides find a source that was closed
         else:
@@ -144,6 +153,7 @@ class DescriptorReadiness(Readiness):
             await self._wait_for(anyio.wait_writable)
 
     async def _wait_in(self) -> bool:
+        is_due = False  # to be started, though nothing may be new
         while True:
             self.check()
             if self._offered is not None:
@@ -154,12 +164,19 @@ class DescriptorReadiness(Readiness):
                 self._arrivals.collect()
             events = self._poll(select.POLLIN | HANG_UP)
             if not events:
-                self._started = self._has_arrived = False
+                self._started = self._has_arrived = is_due = False
                 await self._next_arrival(math.inf)
-            elif self._is_news(unread := self._unread.count()):
+                continue
+            unread = self._unread.count()
+            if self._is_news(unread) or is_due:
                 return self._start(unread, events)
-            elif not await self._next_arrival(self._next_pause(unread)):
-                return self._start(unread, events)
+            if not (unread and self._unread.is_exact and self._arrivals is not None):
+                self._pause = next_pause(self._pause)
+                is_due = not await self._next_arrival(self._pause)
+            elif events & HANG_UP:
+                await self._next_arrival(LONGEST_PAUSE)  # to see the end when all has been read
+            else:
+                await self._next_arrival(math.inf)
 
     async def _wait_for(self, ready: Callable[[int], Awaitable[None]]) -> None:
         """Let the event loop wait, for a duplicate: others may wait for the same descriptor."""
@@ -180,7 +197,7 @@ class DescriptorReadiness(Readiness):
         self._started = True
         self._has_arrived = False
         self._last_unread = unread
-        return not (events & HANG_UP and not unread)
+        return not (events & self._end and not unread)
 
     def _is_news(self, unread: Any) -> bool:
         """Say whether there is anything that was not there at the last start."""
@@ -188,13 +205,6 @@ class DescriptorReadiness(Readiness):
             self._pause = 0.0
             return True
         return False
-
-    def _next_pause(self, unread: Any) -> float:
-        """Give the seconds after which to start the wire without news."""
-        if unread and self._unread.is_exact and self._arrivals is not None:
-            return math.inf
-        self._pause = next_pause(self._pause)
-        return self._pause
 
     async def _next_arrival(self, seconds: float) -> bool:
         """Wait for input to arrive, for so many seconds at most; say if it did."""

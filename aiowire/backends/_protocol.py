@@ -29,12 +29,15 @@ def check_flags(flags: object) -> int:
     raise ValueError(f"flags are POLLIN (1), POLLOUT (2) or POLLIN | POLLOUT (3), got {flags!r}")
 
 
+LONGEST_PAUSE = 0.08
+
+
 def next_pause(pause: float) -> float:
     """Give the seconds after which to start a wire again that may not have read, from the last.
 
     They double from 1 to 80 ms, so it is started at most 20 times in any second.
     """
-    return min(max(2 * pause, 0.001), 0.08)
+    return min(max(2 * pause, 0.001), LONGEST_PAUSE)
 
 
 #: What a poller can watch: a descriptor number, an object with ``fileno()``, also a
@@ -63,6 +66,13 @@ class Readiness(ABC):
 
         *Cancellation* must lose nothing: what was ready is found ready by the next call.
         """
+
+    def still(self, flags: int, /) -> bool:
+        """Say whether what :meth:`wait` has found is still so.
+
+        A poller asks when it has waited for something else since, at its limit.
+        """
+        return True
 
     def check(self) -> None:
         """Raise an exception that names the source if it can never become ready any more.

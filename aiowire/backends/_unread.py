@@ -32,7 +32,7 @@ class Unread:
         self._count = self._count_bytes
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
             with socket.socket(fileno=os.dup(fd)) as sock:
-                if sock.type == socket.SOCK_DGRAM:
+                if sock.type != socket.SOCK_STREAM:
                     self._count = self._next_datagram
                 elif sys.platform == "linux" and sock.getsockopt(
                     socket.SOL_SOCKET, socket.SO_ACCEPTCONN

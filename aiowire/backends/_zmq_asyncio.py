@@ -1,19 +1,22 @@
 """The sockets of ``zmq.asyncio``, which run on asyncio only.
 
 They watch their own descriptor, and would no longer be woken if something else did, so what is
-waited for is their own ``poll``.
+waited for is their own ``poll``. That can miss a message, like any wait for ZeroMQ's descriptor,
+when the socket is used meanwhile. To read the events makes them look again.
 """
 
 from __future__ import annotations
 
 import math
+from _thread import get_ident
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import zmq.asyncio
 
 from ._protocol import POLLOUT, Readiness
-from ._receives import Receives
+from ._uses import Restarts, Uses, check_socket, events_of
 
 if TYPE_CHECKING:
     from ._arrivals import Arrivals
@@ -25,10 +28,8 @@ class AsyncioSocketReadiness(Readiness):
     """The readiness of one ``zmq.asyncio.Socket``."""
 
     def __init__(self, socket: zmq.asyncio.Socket) -> None:
-        if socket.closed:
-            raise ValueError(f"{socket!r} cannot be polled: it is closed")
-        self._socket = socket
-        self._receives = Receives(socket, self._look_again)
+        check_socket(socket)
+        self._socket: Any = socket
         self._pausing: anyio.CancelScope | None = None
         try:
             self._check_backend()
@@ -43,39 +44,50 @@ class AsyncioSocketReadiness(Readiness):
             )
 
     def open(self, arrivals: Arrivals | None) -> None:
-        self._receives.open()
+        # A plain socket, the shadow of this one, through which all its messages pass.
+        self._thread = get_ident()
+        self._uses = Uses.of(self._socket._shadow_sock)
+        self._restarts = Restarts(self._uses, receives=False)
 
     def close(self) -> None:
-        self._receives.close()
-
-    def _look_again(self) -> None:
-        if self._pausing is not None:
-            self._pausing.cancel()
+        self._uses.leave()
 
     async def wait(self, flags: int) -> bool:
         self._check_backend()
-        while True:
-            ready = await self._poll(flags)
-            if ready & POLLOUT or self._receives.start():
-                return True
-            with anyio.move_on_after(self._receives.pause()) as self._pausing:
-                await anyio.sleep_forever()
+        self._uses.waiting.append(self._look)
+        try:
+            while True:
+                ready = await self._poll(flags)
+                if ready & POLLOUT or self._restarts.start():
+                    return True
+                with anyio.move_on_after(self._restarts.pause()) as self._pausing:
+                    await anyio.sleep_forever()
+                self._pausing = None
+        finally:
             self._pausing = None
+            self._uses.waiting.remove(self._look)
 
     async def _poll(self, flags: int) -> int:
         self.check()
         try:
-            poll: Any = self._socket.poll  # pyzmq's type is that of a poller's poll()
-            ready: int = await poll(None, flags)
+            ready: int = await self._socket.poll(None, flags)
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() > -math.inf:
                 self.check()  # nobody cancels this task: close() cancels the future of poll()
             raise
+        except zmq.ZMQError:
+            self.check()
+            raise
         return ready
 
+    def _look(self) -> None:
+        if get_ident() != self._thread or self._socket.closed:
+            return
+        if self._pausing is not None:
+            self._pausing.cancel()
+            return
+        with suppress(zmq.ContextTerminated):  # which check() will find too
+            self._socket.get(zmq.EVENTS)
+
     def check(self) -> None:
-        if self._socket.closed:
-            raise anyio.ClosedResourceError(
-                f"{self._socket!r} was closed while it was watched; "
-                f"unregister a source before you close it"
-            )
+        events_of(self._socket, self._socket.get)  # which makes it look again

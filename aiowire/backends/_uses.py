@@ -1,0 +1,169 @@
+"""What is done with a ZeroMQ socket while it is watched.
+
+Two things a poller has to know, and ZeroMQ does not tell:
+
+- *whether a wire has received*. There is something to receive, says ZeroMQ, but not how much. After
+  a wire was started it says the same again, be it that the wire has received one message of many,
+  or none at all. A wire that did not ask is started again after a pause only, like the wires of
+  descriptors of which nothing better is known.
+- *whether to look again*. Any call may silence the descriptor that tells of new events (see
+  ``_zeromq.py``), also a call for another purpose, in a wire of another source.
+
+So while a socket is watched, methods of this one object are replaced by some that do the same, and
+tell. A method that was taken from the object before, as in ``Call(socket.send, b"x")``, goes past
+them, and so do ``zmq.proxy`` and shadows of the socket. Therefore :class:`Restarts` takes a wire
+that calls the socket's own method for one that receives, and also one that was seen to have emptied
+the socket by ways of its own; and the readiness looks again after a time, see there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from time import monotonic
+from typing import Any
+
+import anyio
+import zmq
+
+from .._wire import AnyWire, expose
+from ._protocol import next_pause
+
+__all__ = ["Restarts", "Uses", "begins_with", "check_socket", "events_of"]
+
+RECEIVING = ("recv", "recv_into")
+OPTIONS = ("get", "getsockopt", "set", "setsockopt")
+OTHERS = ("send", "bind", "unbind", "connect", "disconnect", "poll", *OPTIONS)
+
+
+def check_socket(socket: Any) -> None:
+    """Refuse a socket that is closed, or of a kind that has no descriptor."""
+    if socket.closed:
+        raise ValueError(f"{socket!r} cannot be polled: it is closed")
+    try:
+        socket.get(zmq.FD)
+    except zmq.ZMQError as exc:
+        raise ValueError(f"{socket!r} cannot be polled: {exc}") from exc
+
+
+def events_of(socket: Any, get: Callable[[int], Any]) -> int:
+    """Read the events of a socket by this method.
+
+    :raises anyio.ClosedResourceError: when it has been closed, or its context terminated
+    """
+    if socket.closed:
+        raise anyio.ClosedResourceError(
+            f"{socket!r} was closed while it was watched; unregister a source before you close it"
+        )
+    try:
+        events: int = get(zmq.EVENTS)
+    except zmq.ContextTerminated as exc:
+        raise anyio.ClosedResourceError(
+            f"the context of {socket!r} was terminated while it was watched"
+        ) from exc
+    return events
+
+
+class Uses:
+    """The uses of one socket object, for all who watch it."""
+
+    def __init__(self, socket: Any) -> None:
+        self.receives = 0  # how often the socket was asked to receive
+        self.waiting: list[Callable[[], object]] = []  # who is called after each use
+        self.get: Callable[[int], Any] = socket.get  # goes past all this
+        self._users = 0
+        self._attributes: dict[str, Any] = socket.__dict__
+        # Not hasattr(), which would take the names for those of options; old pyzmq has less.
+        names = [name for name in (*RECEIVING, *OTHERS) if name in dir(socket)]
+        self._before = {name: self._attributes.get(name) for name in names}
+        self._methods = {name: self._telling(getattr(socket, name), name) for name in names}
+
+    @classmethod
+    def of(cls, socket: Any) -> Uses:
+        """Begin to watch a socket, or join those who do."""
+        shared: Any = getattr(socket.__dict__.get("recv"), "uses", None)
+        uses = shared if isinstance(shared, cls) else cls(socket)
+        if not uses._users:
+            uses._attributes.update(uses._methods)
+        uses._users += 1
+        return uses
+
+    def leave(self) -> None:
+        """Watch no longer; the last to leave gives the socket its methods back."""
+        self._users -= 1
+        if self._users:
+            return
+        for name, method in self._methods.items():
+            if self._attributes.get(name) is method:
+                del self._attributes[name]
+                if self._before[name] is not None:
+                    self._attributes[name] = self._before[name]
+
+    def tell(self) -> None:
+        """Let all who wait look again."""
+        for look in tuple(self.waiting):
+            look()
+
+    def _telling(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        counts = name in RECEIVING
+
+        @wraps(method)
+        def use(*args: Any, **kwargs: Any) -> Any:
+            try:
+                result = method(*args, **kwargs)
+            except zmq.ZMQError:
+                self.receives += counts
+                self.tell()
+                raise
+            self.receives += counts
+            if self.waiting:
+                self.tell()
+            return result
+
+        use.uses = self  # type: ignore[attr-defined]
+        return use
+
+
+class Restarts:
+    """Says when the wire of a socket that has something to receive may be started."""
+
+    def __init__(self, uses: Uses, *, receives: bool) -> None:
+        self._uses = uses
+        self._receives = receives  # what need not be seen
+        self._at_start = -1  # how often the socket was asked when the wire was last started
+        self._pause = 0.0
+        self._due: float | None = None
+
+    def empty(self) -> None:
+        """Note that there is nothing to receive."""
+        if self._at_start == self._uses.receives:
+            self._receives = True  # unseen
+        self._at_start = -1
+
+    def start(self) -> bool:
+        """Say whether to start the wire now, and note that."""
+        receives = self._uses.receives
+        if receives != self._at_start or self._receives:
+            self._at_start = receives
+            self._pause = 0.0
+        elif self._due is None:
+            self._pause = next_pause(self._pause)
+            self._due = monotonic() + self._pause
+            return False
+        elif self.pause() > 0:
+            return False
+        self._due = None
+        return True
+
+    def pause(self) -> float:
+        """Give the seconds after which to start the wire if it does not ask before."""
+        return 0.0 if self._due is None else self._due - monotonic()
+
+
+def begins_with(wire: AnyWire, socket: Any) -> bool:
+    """Say whether a wire begins by calling a method of the socket."""
+    first: Any = expose(wire, None)[0]
+    function: Any = getattr(getattr(first, "_call", first), "_fn", first)
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__self__", None) is socket
