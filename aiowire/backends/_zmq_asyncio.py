@@ -54,6 +54,7 @@ class AsyncioSocketReadiness(Readiness):
 
     async def wait(self, flags: int) -> bool:
         self._check_backend()
+        self._flags = flags
         self._uses.waiting.append(self._look)
         try:
             while True:
@@ -68,7 +69,7 @@ class AsyncioSocketReadiness(Readiness):
             self._uses.waiting.remove(self._look)
 
     async def _poll(self, flags: int) -> int:
-        self.check()
+        events_of(self._socket, self._uses.get)
         try:
             ready: int = await self._socket.poll(None, flags)
         except anyio.get_cancelled_exc_class():
@@ -87,7 +88,8 @@ class AsyncioSocketReadiness(Readiness):
             self._pausing.cancel()
             return
         with suppress(zmq.ContextTerminated):  # which check() will find too
-            self._socket.get(zmq.EVENTS)
+            if self._uses.get(zmq.EVENTS) & self._flags:
+                self._socket.get(zmq.EVENTS)
 
     def check(self) -> None:
         events_of(self._socket, self._socket.get)  # which makes it look again
