@@ -179,10 +179,14 @@ class Handle:
         return f"<aiowire.Handle {self.name!r} {state}>"
 
 
-async def follow(chain: Handle, wire: AnyWire) -> None:
-    """Run a wire, and the wires that it leaves, to the end."""
-    ev = chain._ev
-    loop = chain._loop
+async def follow(wire: AnyWire, ev: EventLoop, loop: EventLoop) -> None:
+    """Run a wire, and the wires that it leaves, to the end.
+
+    It lives for as long as the chain, so each name in it costs memory.
+
+    :param ev: what the wires are called with
+    :param loop: what runs the chain
+    """
     clock = monotonic
     coroutine: type[CoroutineType[Any, Any, Any]] = CoroutineType
     todo: Todo = None
@@ -211,12 +215,12 @@ async def follow(chain: Handle, wire: AnyWire) -> None:
             await anyio.lowlevel.checkpoint()
 
 
-async def follow_handled(chain: Handle, wire: AnyWire) -> None:
+async def follow_handled(chain: Handle) -> None:
     """Follow a wire, and where it fails the wire that the handler gives, and so on."""
-    todo: Rest = wire
+    todo: Rest = chain._wire
     while todo is not None:
         try:
-            await follow(chain, todo)
+            await follow(todo, chain._ev, chain._loop)
         except BaseException as exc:
             failure, others = sort_out(exc)
             cancelled = anyio.get_cancelled_exc_class()

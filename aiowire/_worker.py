@@ -51,6 +51,10 @@ TURN = 0.0001
 KEEP = 10.0
 
 
+#: One number of each kind: those over 256 are objects, which a chain that waits would keep.
+OFFSETS: dict[int, int] = {}
+
+
 def is_cancelled() -> bool:
     """Say whether a cancel scope round the running task is cancelled."""
     return anyio.current_effective_deadline() == AT_ONCE
@@ -135,8 +139,10 @@ class Worker(Coroutine[Any, Any, None]):
             if chain._done:  # cancelled before it began
                 continue
             chain._worker = self
-            begin = follow if chain._handler is None else follow_handled
-            coro = begin(chain, chain._wire)
+            if chain._handler is None:
+                coro = follow(chain._wire, chain._ev, loop)
+            else:
+                coro = follow_handled(chain)
             loop._until = until
             loop._current = chain
             try:
@@ -151,6 +157,7 @@ class Worker(Coroutine[Any, Any, None]):
             else:
                 self._chain = chain
                 self._coro = coro
+                chain._offset = OFFSETS.setdefault(chain._offset, chain._offset)
                 return self._wait(waits_for, loop._coming + 2)
             if queue and monotonic() >= until:
                 break
