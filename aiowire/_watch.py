@@ -266,7 +266,7 @@ class Session:
                 until = monotonic() + SLICE
             if self._stopped.is_set():
                 return
-            if watch.is_stopped:
+            if watch.is_stopped or not watch._is_open:
                 continue
             try:
                 watch.readiness.check()

@@ -282,3 +282,17 @@ async def test_a_socket_can_be_received_from_in_a_thread_and_after_a_restart() -
                 send(peer, b"%d" % n)
                 await log.reach(n)
     assert log == [b"1", b"2", b"3"]
+
+
+@on_zmq_kinds
+async def test_looking_for_closed_sockets_hides_no_message(
+    make_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiowire._watch.CHECK_SECONDS", 0.0001)
+    log = Log()
+    with connected(make_context) as (source, peer):
+        async with polling({source: receiving(log, source)}, POLLIN, None):
+            for n in range(1, 301):
+                await anyio.lowlevel.checkpoint()
+                send(peer, b"message")
+                await immediately(lambda n=n: log.reach(n))

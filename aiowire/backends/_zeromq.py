@@ -101,6 +101,7 @@ class SocketReadiness(Readiness):
 
     def check(self) -> None:
         self._events()
+        self._uses.tell()  # for to read the events is a use too
 
     def _events(self) -> int:
         return events_of(self._socket, self._uses.get)

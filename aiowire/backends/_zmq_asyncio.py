@@ -54,7 +54,6 @@ class AsyncioSocketReadiness(Readiness):
 
     async def wait(self, flags: int) -> bool:
         self._check_backend()
-        self._flags = flags
         self._uses.waiting.append(self._look)
         try:
             while True:
@@ -69,7 +68,7 @@ class AsyncioSocketReadiness(Readiness):
             self._uses.waiting.remove(self._look)
 
     async def _poll(self, flags: int) -> int:
-        events_of(self._socket, self._uses.get)
+        self.check()
         try:
             ready: int = await self._socket.poll(None, flags)
         except anyio.get_cancelled_exc_class():
@@ -88,8 +87,7 @@ class AsyncioSocketReadiness(Readiness):
             self._pausing.cancel()
             return
         with suppress(zmq.ContextTerminated):  # which check() will find too
-            if self._uses.get(zmq.EVENTS) & self._flags:
-                self._socket.get(zmq.EVENTS)
+            self._socket.get(zmq.EVENTS)
 
     def check(self) -> None:
         events_of(self._socket, self._socket.get)  # which makes it look again
