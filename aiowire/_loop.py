@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import anyio
 
-from ._chain import Handle, Handler, entered, follow, follow_handled, interrupt, running
+from ._chain import Handle, Handler, Turn, entered, follow, follow_handled, interrupt, running
 from ._check import check_handler, check_seconds, check_wire
 from ._errors import UnhandledException, sort_out, unhandled
 from ._wire import AnyWire
@@ -223,7 +223,7 @@ class EventLoop:
         self._eager = EAGER  # how many may be
         self._grown_at = 0.0  # when that was raised
         self._turns = 0  # how many turns workers have had
-        self._until = 0.0  # when the slice of time of the running chain ends
+        self._turn = Turn()
         self._live = 0  # chains that have not ended
         self._idle = None
         self._failures: list[Exception] = []

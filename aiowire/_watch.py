@@ -94,7 +94,7 @@ class Watch:
         try:
             while not self.is_stopped:
                 await self._start_once(ev)
-                if monotonic() >= self._session._loop._until:
+                if monotonic() >= self._session._loop._turn.until:
                     await anyio.lowlevel.checkpoint()
         finally:
             self._is_open = False

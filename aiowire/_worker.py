@@ -140,10 +140,10 @@ class Worker(Coroutine[Any, Any, None]):
                 continue
             chain._worker = self
             if chain._handler is None:
-                coro = follow(chain._wire, chain._ev, loop)
+                coro = follow(chain._wire, chain._ev, loop._turn)
             else:
                 coro = follow_handled(chain)
-            loop._until = until
+            loop._turn.until = until
             loop._current = chain
             try:
                 waits_for = chain._context.run(coro.send, None)
@@ -169,7 +169,7 @@ class Worker(Coroutine[Any, Any, None]):
         if chain is None:
             return self._resume_rest(method, arg)
         loop = self._loop
-        loop._until = AT_ONCE if chain._cancelled else monotonic() + SLICE
+        loop._turn.until = AT_ONCE if chain._cancelled else monotonic() + SLICE
         loop._current = chain
         try:
             waits_for = chain._context.run(method, arg)

@@ -145,7 +145,7 @@ async def test_a_wire_that_reads_a_part_is_started_at_once_for_the_next(open_sou
     log = Log()
     with open_source() as (source, read_part):
         async with polling({source: lambda ev: log.append(read_part())}):
-            await immediately(lambda: log.reach(100))
+            await immediately(lambda: log.reach(100), 3)
 
 
 @pytest.mark.parametrize("open_source", NOT_TOLD_APART.values(), ids=NOT_TOLD_APART)
@@ -207,7 +207,7 @@ async def test_a_file_is_read_to_its_end_without_a_pause() -> None:
     log = Log()
     with file_of(1000) as (source, _):
         async with polling({source: reading(log, source, 10)}):
-            await immediately(lambda: log.reach(101))
+            await immediately(lambda: log.reach(101), 3)
     assert b"".join(log) == b"x" * 1000
     assert log[100] == b""
 

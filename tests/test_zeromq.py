@@ -53,7 +53,7 @@ async def test_messages_that_came_in_one_go_are_all_received_at_once(
         for n in range(50):
             send(peer, b"%d" % n)
         async with polling({source: receiving(log, source)}):
-            await immediately(lambda: log.reach(50))
+            await immediately(lambda: log.reach(50), 3)
     assert [int(frame) for (frame,) in log] == list(range(50))
 
 
@@ -126,7 +126,7 @@ async def test_a_wire_that_uses_its_socket_hides_no_message_from_the_others() ->
 
         async with polling({source: receiving(log, source)}, interval=None) as poller:
             poller.register(source, send_only, POLLOUT)
-            await immediately(lambda: log.reach(200))
+            await immediately(lambda: log.reach(200), 10)
 
 
 @pytest.mark.parametrize("where", ["first step", "rest", "late in the rest"])

@@ -65,7 +65,7 @@ async def test_a_rest_that_receives_is_as_good_as_a_first_step(make_context: Any
         async with polling({source: Call(anyio.lowlevel.checkpoint) >> Wire(try_to_receive)}):
             for n in range(100):
                 send(peer, b"%d" % n)
-            await immediately(lambda: log.reach(100))
+            await immediately(lambda: log.reach(100), 10)
     assert log == [[b"%d" % n] for n in range(100)]
 
 
@@ -87,7 +87,7 @@ async def test_another_task_may_receive(make_context: Any) -> None:
                 tasks.start_soon(consume)
                 for n in range(100):
                     send(peer, b"%d" % n)
-                await immediately(lambda: log.reach(100))
+                await immediately(lambda: log.reach(100), 10)
                 tasks.cancel_scope.cancel()
     assert log == [[b"%d" % n] for n in range(100)]
 
@@ -164,7 +164,7 @@ async def test_two_watches_of_a_socket_count_together(make_context: Any) -> None
             await ending.wait()
             for n in range(100):
                 send(peer, b"%d" % n)
-            await immediately(lambda: log.reach(100))
+            await immediately(lambda: log.reach(100), 10)
             first.shutdown()
         assert changed({}, source) == set()
 
@@ -222,4 +222,4 @@ async def test_a_socket_that_was_emptied_by_ways_unseen_is_not_held_up(make_cont
             await settle()
             for n in range(100):
                 send(peer, b"%d" % n)
-            await immediately(lambda: log.reach(101))
+            await immediately(lambda: log.reach(101), 10)
