@@ -10,7 +10,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from aiowire import POLLIN, POLLOUT, EventLoop, Poller
+from aiowire import POLLIN, POLLOUT, Call, EventLoop, Poller
 
 from .support import (
     Log,
@@ -296,3 +296,35 @@ async def test_looking_for_closed_sockets_hides_no_message(
                 await anyio.lowlevel.checkpoint()
                 send(peer, b"message")
                 await immediately(lambda n=n: log.reach(n))
+
+
+@on_zmq_kinds
+async def test_at_the_limit_messages_wait_in_their_socket(make_context: Any) -> None:
+    log, gate = Log(), anyio.Event()
+    with connected(make_context) as (source, peer), pipe() as (other, other_peer):
+
+        def hold(ev: EventLoop) -> Any:
+            read(other)
+            return Call(gate.wait)
+
+        async with polling({other: hold, source: receiving(log, source)}, limit=1):
+            feed(other_peer)
+            await settle()
+            send(peer, b"waits")
+            await settle()
+            assert log == []
+            gate.set()
+            await log.reach(1)
+
+
+@on_zmq_kinds
+async def test_a_use_in_another_thread_leaves_the_poller_alone(make_context: Any) -> None:
+    log = Log()
+    with connected(make_context) as (source, peer):
+        plain = getattr(source, "_shadow_sock", source)
+        async with polling({source: receiving(log, source)}):
+            await settle()
+            await anyio.to_thread.run_sync(plain.get, zmq.EVENTS)
+            await settle()
+            send(peer, b"message")
+            await log.reach(1)

@@ -56,8 +56,6 @@ class Arrivals:
             self._epoll.register(fd, 0)
         except FileExistsError:
             return True
-        except PermissionError:
-            return False  # there is a regular file
         self._epoll.unregister(fd)
         return False
 

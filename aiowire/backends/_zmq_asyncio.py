@@ -71,12 +71,11 @@ class AsyncioSocketReadiness(Readiness):
         self.check()
         try:
             ready: int = await self._socket.poll(None, flags)
-        except anyio.get_cancelled_exc_class():
+        except BaseException:
+            # If nobody cancels this task, close() has cancelled the future of poll(), or the end
+            # of the context has made it fail.
             if anyio.current_effective_deadline() > -math.inf:
-                self.check()  # nobody cancels this task: close() cancels the future of poll()
-            raise
-        except zmq.ZMQError:
-            self.check()
+                self.check()
             raise
         return ready
 
