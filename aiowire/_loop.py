@@ -193,7 +193,7 @@ class EventLoop:
                     try:
                         yield self
                     except BaseException as exc:
-                        if self._sort(exc) == (None, []):
+                        if not self._sort(exc)[1]:
                             raise
                         body = exc
                         self._cancel_all()
@@ -299,11 +299,10 @@ class EventLoop:
     def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
         """End a chain that raised something."""
         try:
-            failure, interrupts = self._sort(exc)
-            for each in filter(None, (failure, *interrupts)):
+            chain._exception, kept = self._sort(exc)
+            for each in kept:
                 chain.annotate(each)
-            chain._exception = failure
-            if failure is not None or interrupts:
+            if kept:
                 self._cancel_all()
             else:
                 chain._cancelled = True
@@ -311,13 +310,17 @@ class EventLoop:
             self._chain_ended(chain)
 
     def _sort(self, exc: BaseException) -> tuple[Exception | None, list[BaseException]]:
-        """Keep what was raised, but for cancellation, to be raised at the end; give it back."""
+        """Keep what was raised, but for cancellation, to be raised at the end.
+
+        Give back the failure in it, and all that is kept.
+        """
         failure, others = sort_out(exc)
-        interrupts = [each for each in others if not isinstance(each, self._cancellation)]
+        kept = [each for each in others if not isinstance(each, self._cancellation)]
+        self._interrupts += kept
         if failure is not None:
             self._failures.append(failure)
-        self._interrupts += interrupts
-        return failure, interrupts
+            kept.append(failure)
+        return failure, kept
 
     def _cancel_all(self) -> None:
         assert self._tasks is not None

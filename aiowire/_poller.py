@@ -33,8 +33,8 @@ class Poller(Wire):
         ``zmq.asyncio.Socket`` on asyncio, or objects of a class of your own that derives from
         :class:`aiowire.backends.Readiness`
     :param default_flags: ``POLLIN``, ``POLLOUT`` or both, where ``register`` gets none
-    :param interval: milliseconds after which a plain ``zmq.Socket`` is looked at again, in case
-        that other code used it while it was watched; ``None`` for never
+    :param interval: milliseconds after which a plain ``zmq.Socket`` is looked at again at the
+        latest, in case that it was used unseen while it was watched; ``None`` for never
     :param handler: called with ``(ev, exc)`` when a wire fails; what it returns, if anything,
         goes on in its place. Without it, the failure of a wire is that of the poller.
     :param limit: how many rests of wires may be in flight; at that number the poller starts

@@ -23,6 +23,7 @@ from .steps import (
     fail_when_cancelled,
     group_of,
     notes,
+    raised_by,
 )
 
 if sys.version_info < (3, 11):
@@ -414,3 +415,32 @@ async def test_a_failure_that_was_handled_is_kept_alive_by_nobody() -> None:
     async with EventLoop() as ev:
         ev.start(failing, lambda ev, exc: Call(checkpoint) >> look)
     assert alive == [None]
+
+
+@pytest.mark.parametrize("where", ["wire", "body"])
+async def test_a_failure_that_seems_to_be_none_is_as_good_as_any(where: str) -> None:
+    class EmptyError(Exception):
+        def __bool__(self) -> bool:
+            return False
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = Exception.__hash__
+
+    failure = EmptyError()
+    log: list[str] = []
+
+    async def use(ev: EventLoop) -> None:
+        ev.start(Wire(clean_up, log))
+        await anyio.wait_all_tasks_blocked()
+        if where == "body":
+            raise failure
+        ev.start(Wire(fail, failure))
+
+    if where == "body":
+        assert await raised_by(use, EmptyError) is failure
+    else:
+        assert (await group_of(use)).exceptions[0] is failure
+        assert len(notes(failure)) == 1
+    assert log == ["cleaned up"]
