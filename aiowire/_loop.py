@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import cache
+from time import monotonic
 from types import CodeType, TracebackType
 from typing import Any, overload
 
@@ -18,7 +19,7 @@ from ._chain import Handle, Handler, Turn, entered, follow, follow_handled, inte
 from ._check import check_handler, check_seconds, check_wire
 from ._errors import UnhandledException, sort_out, unhandled
 from ._wire import AnyWire
-from ._worker import EAGER, PATIENCE, Worker
+from ._worker import EAGER, PATIENCE, TURN, Idle, Worker
 
 __all__ = ["EventLoop"]
 
@@ -218,8 +219,9 @@ class EventLoop:
         self._thread = get_ident()
         self._cancellation = anyio.get_cancelled_exc_class()
         self._queue: deque[Handle] = deque()  # chains that have not begun
-        self._pool: deque[Worker] = deque()  # workers with nothing to do
-        self._coming = 0  # workers on their way to the queue
+        self._pool: deque[Idle] = deque()  # workers with nothing to do
+        # The workers on their way to the queue: when each was called, after how many turns.
+        self._coming: dict[Worker, tuple[float, int]] = {}
         self._eager = EAGER  # how many may be
         self._grown_at = 0.0  # when that was raised
         self._turns = 0  # how many turns workers have had
@@ -237,8 +239,8 @@ class EventLoop:
             self._dismiss()
 
     def _dismiss(self) -> None:
-        for worker in self._pool:
-            worker.wake(to_work=False)
+        for idle in self._pool:
+            idle.woken.set()
         self._pool.clear()
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
@@ -266,18 +268,23 @@ class EventLoop:
     def _call_workers(self, number: int) -> None:
         """See that so many workers, or as many as make sense, are on their way to the queue."""
         wanted = min(number, self._eager, len(self._queue))
-        while self._coming < wanted:
-            self._coming += 1
+        while len(self._coming) < wanted:
             if self._pool:
-                self._pool.pop().wake(to_work=True)
+                worker, woken, _ = self._pool.pop()
+                self._worker_called(worker)
+                woken.set()
             else:
                 worker = Worker(self)
                 assert self._tasks is not None
                 worker.task = self._tasks.create_task(worker, name="aiowire worker")
 
-    def _worker_arrived(self, now: float, is_late: bool) -> None:
-        self._coming -= 1
-        if not is_late:
+    def _worker_called(self, worker: Worker) -> None:
+        self._coming[worker] = monotonic(), self._turns
+
+    def _worker_arrived(self, worker: Worker) -> None:
+        since, turns = self._coming.pop(worker)
+        now = monotonic()
+        if now - since <= PATIENCE + (self._turns - turns) * TURN:
             self._eager = EAGER
         elif now - self._grown_at > PATIENCE:
             self._eager *= 2

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from time import monotonic
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
@@ -60,10 +60,21 @@ def is_cancelled() -> bool:
     return anyio.current_effective_deadline() == AT_ONCE
 
 
-class Worker(Coroutine[Any, Any, None]):
-    """A coroutine that serves the queue of a loop."""
+class Idle(NamedTuple):
+    """A worker that waits for work."""
 
-    __slots__ = ("_chain", "_coro", "_loop", "_on_its_way", "_since", "_turns", "_woken", "task")
+    worker: Worker
+    woken: anyio.Event  # set to make it go on: to serve the queue, or else to end
+    since: float
+
+
+class Worker(Coroutine[Any, Any, None]):
+    """A coroutine that serves the queue of a loop.
+
+    It lives for as long as the chain that waits in it, so each slot costs memory.
+    """
+
+    __slots__ = ("_chain", "_coro", "_loop", "task")
 
     task: anyio.TaskHandle[None]
 
@@ -71,10 +82,7 @@ class Worker(Coroutine[Any, Any, None]):
         self._loop = loop
         self._chain: Handle | None = None  # the chain that waits for something
         self._coro: Coroutine[Any, Any, None] | None = None  # what the task waits in
-        self._woken: anyio.Event | None = None
-        self._on_its_way = True  # woken, but has not had its turn yet
-        self._since = monotonic()  # when it was called, or went into the pool
-        self._turns = loop._turns  # how many turns workers had had by then
+        loop._worker_called(self)
 
     # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
     # tools that print the stack of a waiting task see into the chain.
@@ -87,12 +95,12 @@ class Worker(Coroutine[Any, Any, None]):
     def __next__(self) -> Any:
         """Do what ``send(None)`` does; it is this that ``await`` calls."""
         coro = self._coro
-        return self._serve() if coro is None else self._advance(coro.send, None)
+        return self._arrive() if coro is None else self._advance(coro.send, None)
 
     def send(self, value: Any) -> Any:
         """Run until the chain waits for something; give back what it waits for."""
         coro = self._coro
-        return self._serve() if coro is None else self._advance(coro.send, value)
+        return self._arrive() if coro is None else self._advance(coro.send, value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise an exception where the chain waits."""
@@ -119,21 +127,21 @@ class Worker(Coroutine[Any, Any, None]):
 
     # The work.
 
+    def _arrive(self) -> Any:
+        """Begin to serve the queue, having been called."""
+        loop = self._loop
+        loop._worker_arrived(self)
+        if loop._queue and is_cancelled():
+            loop._drop_queue()  # the block is being cancelled: nothing begins any more
+            self._coro = anyio.lowlevel.checkpoint()
+            return self._coro.send(None)  # it is here that this task is cancelled
+        return self._serve()
+
     def _serve(self) -> Any:
         """Run chains from the queue until one of them waits, or none is left."""
         loop = self._loop
         queue = loop._queue
-        now = monotonic()
-        if self._on_its_way:
-            self._on_its_way = False
-            turns = loop._turns - self._turns
-            loop._worker_arrived(now, now - self._since > PATIENCE + turns * TURN)
-            self._since = self._turns = 0  # memory that a chain may hold on to for long
-            if queue and is_cancelled():
-                loop._drop_queue()  # the block is being cancelled: nothing begins any more
-                self._coro = anyio.lowlevel.checkpoint()
-                return self._coro.send(None)  # it is here that this task is cancelled
-        until = now + SLICE
+        until = monotonic() + SLICE
         while queue:
             chain = queue.popleft()
             if chain._done:  # cancelled before it began
@@ -158,7 +166,7 @@ class Worker(Coroutine[Any, Any, None]):
                 self._chain = chain
                 self._coro = coro
                 chain._offset = OFFSETS.setdefault(chain._offset, chain._offset)
-                return self._wait(waits_for, loop._coming + 2)
+                return self._wait(waits_for, len(loop._coming) + 2)
             if queue and monotonic() >= until:
                 break
         return self._rest()
@@ -197,14 +205,14 @@ class Worker(Coroutine[Any, Any, None]):
         loop = self._loop
         if loop._closing and not loop._live:
             return self._retire()
-        self._woken = anyio.Event()
-        self._coro = self._woken.wait()
-        self._since = monotonic()
+        woken = anyio.Event()
+        self._coro = woken.wait()
+        now = monotonic()
         pool = loop._pool
-        if pool and self._since - pool[0]._since > KEEP:
-            pool.popleft().wake(to_work=False)
+        if pool and now - pool[0].since > KEEP:
+            pool.popleft().woken.set()
         waits_for = self._wait(self._coro.send(None), 1)
-        pool.append(self)  # last, for a task cannot be woken before it waits
+        pool.append(Idle(self, woken, now))  # last, for a task cannot be woken before it waits
         return waits_for
 
     def _resume_rest(self, method: Callable[[Any], Any], arg: Any) -> Any:
@@ -213,24 +221,17 @@ class Worker(Coroutine[Any, Any, None]):
             return method(arg)
         except StopIteration:
             self._coro = None
-            return self._serve() if self._on_its_way else self._retire()
+            return self._arrive() if self in self._loop._coming else self._retire()
         except BaseException as exc:
             loop = self._loop
-            loop._coming -= self._on_its_way
+            loop._coming.pop(self, None)
             if isinstance(exc, loop._cancellation) and not is_cancelled():
-                if self in loop._pool:
-                    loop._pool.remove(self)
+                for idle in [each for each in loop._pool if each.worker is self]:
+                    loop._pool.remove(idle)
                 return self._retire()
             loop._pool.clear()
             loop._drop_queue()
             raise
-
-    def wake(self, *, to_work: bool) -> None:
-        """Make a worker that waits in the pool go on: to serve the queue, or to end."""
-        self._on_its_way = to_work
-        self._since = monotonic()
-        self._turns = self._loop._turns
-        self._woken.set()  # type: ignore[union-attr]
 
     def _retire(self, exc: BaseException | None = None) -> Any:
         """End the task.

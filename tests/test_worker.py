@@ -117,6 +117,7 @@ async def test_a_burst_of_chains_that_wait_begins_a_few_in_each_pass(
 ) -> None:
     """More of them where it is not the chains that make the passes slow."""
     now = begun = 0
+    monkeypatch.setattr("aiowire._loop.monotonic", lambda: now)
     monkeypatch.setattr("aiowire._worker.monotonic", lambda: now)
 
     async def begin(ev: EventLoop) -> None:
