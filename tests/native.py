@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from .support import on_asyncio
 __all__ = [
     "eager_tasks",
     "loop_errors_ignored",
+    "native_tasks",
     "needs_eager_tasks",
     "on_asyncio",
     "own_task",
@@ -69,3 +70,18 @@ def loop_errors_ignored() -> Iterator[None]:
         yield
     finally:
         loop.set_exception_handler(handler)
+
+
+@asynccontextmanager
+async def native_tasks() -> AsyncIterator[Callable[..., Callable[[], object]]]:
+    """Start tasks that are cancelled by ``task.cancel()``."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(function: Callable[..., Any], *args: Any) -> Callable[[], object]:
+        tasks.append(asyncio.create_task(function(*args)))
+        return tasks[-1].cancel
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

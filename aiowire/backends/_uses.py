@@ -9,7 +9,7 @@ Two things a poller has to know, and ZeroMQ does not tell:
 - *whether to look again*. Any call may silence the descriptor that tells of new events (see
   ``_zeromq.py``), also a call for another purpose, in a wire of another source.
 
-So while a socket is watched, methods of this one object are replaced by some that do the same, and
+An awaitable socket of this library tells by itself. While a plain one is watched, methods of this one object are replaced by some that do the same, and
 tell. A method that was taken from the object before, as in ``Call(socket.send, b"x")``, goes past
 them, and so do ``zmq.proxy`` and shadows of the socket. Therefore :class:`Restarts` takes a wire
 that calls the socket's own method for one that receives, and also one that was seen to have emptied
@@ -18,6 +18,8 @@ the socket by ways of its own; and the readiness looks again after a time, see t
 
 from __future__ import annotations
 
+import math
+from _thread import get_ident
 from collections.abc import Callable
 from functools import partial, wraps
 from time import monotonic
@@ -28,8 +30,9 @@ import zmq
 
 from .._wire import AnyWire, expose
 from ._protocol import next_pause
+from ._waiters import Waiters
 
-__all__ = ["Restarts", "Uses", "begins_with", "check_socket", "events_of"]
+__all__ = ["Restarts", "Uses", "UsesOfPlain", "begins_with", "check_socket", "events_of"]
 
 RECEIVING = ("recv", "recv_into")
 OPTIONS = ("get", "getsockopt", "set", "setsockopt")
@@ -65,13 +68,36 @@ def events_of(socket: Any, get: Callable[[int], Any]) -> int:
 
 
 class Uses:
-    """The uses of one socket object, for all who watch it."""
+    """The uses of one socket, for all who wait for it.
+
+    :param get: reads an option of the socket, and tells nobody
+    :param name: the socket, for messages
+    """
+
+    def __init__(self, get: Callable[[int], Any], name: str) -> None:
+        self.get = get
+        self.waiters = Waiters(get, name)
+        self.receives = 0  # how often the socket was asked to receive
+        self.waiting: list[Callable[[], object]] = []  # who else is called after each use
+
+    def tell(self) -> None:
+        """Let all who wait look again."""
+        self.waiters.called()
+        for look in tuple(self.waiting):
+            look()
+
+    def leave(self) -> None:
+        """Watch no longer."""
+
+
+class UsesOfPlain(Uses):
+    """The uses of a plain socket, as far as they are made by this object."""
 
     def __init__(self, socket: Any) -> None:
-        self.receives = 0  # how often the socket was asked to receive
-        self.waiting: list[Callable[[], object]] = []  # who is called after each use
-        self.get: Callable[[int], Any] = socket.get  # goes past all this
+        super().__init__(socket.get, repr(socket))
+        self.waiters.first_recheck = self.waiters.longest_recheck = math.inf
         self._users = 0
+        self._thread = get_ident()
         self._attributes: dict[str, Any] = socket.__dict__
         # Not hasattr(), which would take the names for those of options; old pyzmq has less.
         names = [name for name in (*RECEIVING, *OTHERS) if name in dir(socket)]
@@ -79,7 +105,7 @@ class Uses:
         self._methods = {name: self._telling(getattr(socket, name), name) for name in names}
 
     @classmethod
-    def of(cls, socket: Any) -> Uses:
+    def of(cls, socket: Any) -> UsesOfPlain:
         """Begin to watch a socket, or join those who do."""
         shared: Any = getattr(socket.__dict__.get("recv"), "uses", None)
         uses = shared if isinstance(shared, cls) else cls(socket)
@@ -93,6 +119,7 @@ class Uses:
         self._users -= 1
         if self._users:
             return
+        self.waiters.close()
         for name, method in self._methods.items():
             if self._attributes.get(name) is method:
                 del self._attributes[name]
@@ -100,9 +127,9 @@ class Uses:
                     self._attributes[name] = self._before[name]
 
     def tell(self) -> None:
-        """Let all who wait look again."""
-        for look in tuple(self.waiting):
-            look()
+        """Let all who wait look again, unless the socket is used in a thread that is not theirs."""
+        if get_ident() == self._thread:
+            super().tell()
 
     def _telling(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
         counts = name in RECEIVING
@@ -116,7 +143,7 @@ class Uses:
                 self.tell()
                 raise
             self.receives += counts
-            if self.waiting:
+            if self.waiting or self.waiters:
                 self.tell()
             return result
 

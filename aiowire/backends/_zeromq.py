@@ -1,29 +1,23 @@
-"""Plain ZeroMQ sockets.
+"""ZeroMQ sockets, plain ones and those of :mod:`aiowire.zmq`.
 
-ZeroMQ tells of its events through a descriptor (``ZMQ_FD``) that becomes readable when something
-*may* have changed, and that every call on the socket may make silent again. So the events
-themselves (``ZMQ_EVENTS``) are read before each wait, and whenever the socket was used meanwhile,
-as far as that is seen (``_uses.py``). What is not seen is made up for by time: while it waits it
-looks again after 1, 2, 4 … ms, up to ``interval``, so that a message is hidden for no longer than
-the socket had been silent, and a socket that stays silent costs next to nothing.
-
-The descriptor waited for is a duplicate: it belongs to this watch alone, so that nothing else
-can be registered for the same number, and closing it leaves ZeroMQ's own open.
+A poller is one of those who wait for a socket, by the protocol of ``_waiters.py``, and takes nothing
+from it. What that protocol asks for, a look after each call, an awaitable socket does by itself. Of a
+plain one the calls are seen that are made by the same object (``_uses.py``). What is not seen is made
+up for by time: the poller looks again after 1, 2, 4 … ms, up to ``interval``, so that a message is
+hidden for no longer than the socket had been silent, and a socket that stays silent costs next to
+nothing.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from _thread import get_ident
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import zmq
 
 from ._protocol import POLLOUT, Readiness
-from ._uses import Restarts, Uses, begins_with, check_socket, events_of
+from ._uses import Restarts, Uses, UsesOfPlain, begins_with, check_socket, events_of
 
 if TYPE_CHECKING:
     from .._wire import AnyWire
@@ -35,63 +29,57 @@ FIRST_LOOK = 0.001
 
 
 class SocketReadiness(Readiness):
-    """The readiness of one plain ZeroMQ socket in one or both directions."""
+    """The readiness of one ZeroMQ socket in one or both directions."""
 
-    def __init__(self, socket: zmq.Socket[bytes], wire: AnyWire, interval_seconds: float) -> None:
+    def __init__(self, socket: zmq.Socket[Any], wire: AnyWire, interval_seconds: float) -> None:
         check_socket(socket)
-        self._socket: Any = socket  # the stubs say of every option that it may be bytes
+        self._socket: Any = socket
         self._receives = begins_with(wire, socket)
         self._interval = interval_seconds
-        self._fd = -1
-        self._waiting: anyio.CancelScope | None = None
 
     def open(self, arrivals: Arrivals | None) -> None:
-        self._thread = get_ident()
-        self._uses = Uses.of(self._socket)
+        uses: Uses | None = self._socket.__dict__.get("_uses")
+        self._uses = UsesOfPlain.of(self._socket) if uses is None else uses
         self._restarts = Restarts(self._uses, receives=self._receives)
+        if uses is None and self._interval < math.inf:
+            waiters = self._uses.waiters
+            waiters.longest_recheck = min(waiters.longest_recheck, self._interval)
+            waiters.first_recheck = min(FIRST_LOOK, self._interval)
 
     def close(self) -> None:
         self._uses.leave()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
     async def wait(self, flags: int) -> bool:
-        self._flags = flags
-        never = self._interval == math.inf
-        next_look = math.inf if never else min(FIRST_LOOK, self._interval)
         while True:
-            ready = self._events() & flags
-            if ready & POLLOUT or (ready and self._restarts.start()):
+            ready = self._events() & flags or await self._become_ready(flags)
+            if ready & POLLOUT or self._restarts.start():
                 return True
-            if ready:
-                await self._wait(self._restarts.pause(), anyio.sleep_forever)
-            elif self._fd < 0:
-                self._fd = os.dup(self._uses.get(zmq.FD))  # and look again: from now on it tells
-            else:
-                self._restarts.empty()
-                await self._wait(next_look, anyio.wait_readable, self._fd)
-                next_look = min(2 * next_look, self._interval)
+            await self._pause(self._restarts.pause())
 
-    async def _wait(self, seconds: float, wait: Callable[..., Awaitable[None]], *args: int) -> None:
-        """Wait for something, or for so long, or until the socket was used and is ready."""
-        with anyio.move_on_after(seconds) as self._waiting:
-            self._uses.waiting.append(self._look)
-            try:
-                await wait(*args)
-            finally:
-                self._uses.waiting.remove(self._look)
+    async def _become_ready(self, flags: int) -> int:
+        self._restarts.empty()
 
-    def _look(self) -> None:
-        """Wake the watch if the socket is ready, or unfit; this is called by who used it."""
-        if get_ident() != self._thread:
-            return  # ZeroMQ's sockets belong to one thread, and so does the watch
+        def look() -> int:
+            ready: int = self._uses.get(zmq.EVENTS) & flags
+            if not ready:
+                raise zmq.Again
+            return ready
+
         try:
-            is_idle = not self._events() & self._flags
-        except (zmq.ZMQError, anyio.ClosedResourceError):
-            is_idle = False  # the watch will find and raise the same
-        if not is_idle and self._waiting is not None:
-            self._waiting.cancel()
+            return await self._uses.waiters.perform(flags, lambda: math.inf, look)
+        except anyio.ClosedResourceError:
+            self._events()  # which says that it was closed while it was watched
+            raise
+
+    async def _pause(self, seconds: float) -> None:
+        """Give a wire time to receive that has not yet; go on when the socket is used."""
+        used = anyio.Event()
+        self._uses.waiting.append(used.set)
+        try:
+            with anyio.move_on_after(seconds):
+                await used.wait()
+        finally:
+            self._uses.waiting.remove(used.set)
 
     def used(self) -> None:
         self._uses.tell()
@@ -101,7 +89,8 @@ class SocketReadiness(Readiness):
 
     def check(self) -> None:
         self._events()
-        self._uses.tell()  # for to read the events is a use too
 
     def _events(self) -> int:
-        return events_of(self._socket, self._uses.get)
+        events = events_of(self._socket, self._uses.get)
+        self._uses.waiters.called()  # for to read the events is a call too
+        return events

@@ -16,7 +16,7 @@ import anyio
 import zmq.asyncio
 
 from ._protocol import POLLOUT, Readiness
-from ._uses import Restarts, Uses, check_socket, events_of
+from ._uses import Restarts, UsesOfPlain, check_socket, events_of
 
 if TYPE_CHECKING:
     from ._arrivals import Arrivals
@@ -46,7 +46,7 @@ class AsyncioSocketReadiness(Readiness):
     def open(self, arrivals: Arrivals | None) -> None:
         # A plain socket, the shadow of this one, through which all its messages pass.
         self._thread = get_ident()
-        self._uses = Uses.of(self._socket._shadow_sock)
+        self._uses = UsesOfPlain.of(self._socket._shadow_sock)
         self._restarts = Restarts(self._uses, receives=False)
 
     def close(self) -> None:

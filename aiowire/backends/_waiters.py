@@ -1,0 +1,456 @@
+"""Those who wait for one ZeroMQ socket: the protocol by which no wake-up is lost.
+
+Facts
+-----
+1. A ZeroMQ socket has a descriptor (``ZMQ_FD``) that says "something may have happened", and a
+   number, its events (``ZMQ_EVENTS``), that says what it can do now. The descriptor is readable
+   while commands lie in the socket's mailbox, and *any* call may empty that mailbox, for whatever
+   purpose it was made.
+2. A message that enters a queue which its reader last found filled sends no command. Only a reader
+   that has looked, and found nothing, is told of the next message; likewise a writer of room.
+3. The descriptor may be readable when nothing has happened that anybody waits for.
+4. A call may be refused (``EAGAIN``) although the events say that it can be made: there is room, but
+   not for this message. A ROUTER that must deliver is an example, of whose peers one is full.
+
+How the naive way fails
+-----------------------
+``wait until the descriptor is readable; call; on EAGAIN begin again`` sleeps for ever when, after the
+message has come and before the loop has seen the descriptor, another task sends, connects or reads an
+option (1); or when somebody has taken one message of two (2). Two tasks that wait, for a message and
+for room, take each other's wake-ups. A task that was woken and is then cancelled takes one along.
+In a busy program the next call hides all that; it shows as a program that sleeps some day.
+
+The cure
+--------
+*Look after every call.* Whoever calls the socket while others wait reads the events after it
+(:meth:`Waiters.refresh`). If they say that it can be read, who has waited longest to read is woken,
+and likewise to write. One of each is awake at a time, and keeps its place in the queue until it has
+got what it waits for. Then, or when it goes without, it looks once more: so a wake-up that it did not
+use goes on to the next.
+
+*One listens.* Of those who wait one, the *leader*, waits for the descriptor; the others wait to be
+woken. When the leader leaves, somebody else is woken to be the next.
+
+*Look before sleeping.* Each look that finds nothing arms the descriptor again (2).
+
+So whenever the event loop has nothing to do, and a task waits for the socket, the last that was done
+with it was a look that found nothing for that task, and the leader sleeps on the descriptor: the next
+thing to happen makes it readable, and there is nobody to take that away without a look. And a message
+leaves ZeroMQ only in the task that returns it, with no wait in between: there is nothing to lose when
+that task is cancelled.
+
+*Refused in spite of the events* (4): such a task stands aside, so that others are not held up by it,
+and tries again when the descriptor has been readable, and every :data:`RETRY` seconds, for another
+call may have taken its wake-up while the events stayed the same.
+
+The price
+---------
+While tasks wait each call costs one look, about a microsecond; nothing while none does. And who calls
+behind the back of this object, through a shadow of the socket or its C handle, must say so
+(:meth:`Waiters.refresh`). In case that they do not, the leader looks every :data:`RECHECK` seconds,
+and counts what it finds that way (:attr:`Waiters.missed_edges`).
+
+The descriptor that the leader waits for is a duplicate, which is no one else's: nothing else can be
+registered for its number. To wake the leader it is told that this descriptor is being closed, which is
+the one way to end such a wait without a cancel scope.
+
+Sources: the manual of ``zmq_getsockopt``; the code of libzmq 4.3.5; issues 1065, 1203 and 2045 of
+pyzmq, each of which is one of the failures above.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import sys
+import weakref
+from _thread import get_ident
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from time import monotonic
+from typing import Any, TypeVar
+
+import anyio
+import zmq
+
+from .._chain import SLICE
+from ._protocol import POLLIN, POLLOUT
+
+__all__ = ["Waiters"]
+
+T = TypeVar("T")
+
+#: How often, in seconds, a call is made again that was refused although the socket is ready.
+RETRY = 0.02
+
+#: How often, in seconds, the leader looks although nobody has told it to, unless it is told.
+RECHECK = 0.5
+
+#: Where the last wait took less than so many seconds, the leader does not sleep at once, but looks
+#: in each turn for so long: to sleep on a descriptor and be woken takes longer than most answers.
+QUICK = 0.0003
+SPIN = 0.0001
+
+#: The thread of sockets that were there before the process was forked.
+FORKED = -1
+
+
+class Waiter:
+    """One task that waits."""
+
+    __slots__ = ("event", "flags", "is_refused", "is_woken", "tried")
+
+    def __init__(self, flags: int) -> None:
+        self.flags = flags  # in which directions
+        self.is_woken = False
+        self.is_refused = False  # in spite of the events
+        self.tried = -1  # after how many edges it was refused last
+        self.event: anyio.Event | None = None  # unless it leads
+
+
+Queue = OrderedDict[Waiter, None]
+
+
+class Waiters:
+    """The tasks that wait for one socket.
+
+    :param get: reads an option of the socket, without telling anybody
+    :param name: the socket, for messages
+    """
+
+    def __init__(self, get: Callable[[int], Any], name: str) -> None:
+        self._get = get
+        self._name = name
+        self._thread = 0  # where the socket is used
+        self._token: object = None  # of the event loop in which they wait
+        self._fd = -1
+        self._all: Queue = OrderedDict()
+        self._queues: dict[int, Queue] = {POLLIN: OrderedDict(), POLLOUT: OrderedDict()}
+        self._refused: Queue = OrderedDict()
+        self._leader: Waiter | None = None
+        self._is_listening = False
+        self._edges = 0
+        self._dry = 0  # the directions in which the last call had to wait
+        self._is_quick = False  # but not for long
+        self._until = 0.0  # when the other tasks are to get a turn
+        self._end: BaseException | None = None  # why the socket cannot be used any more
+        #: After how many seconds the leader looks although nobody has told it to; they double.
+        self.first_recheck = self.longest_recheck = RECHECK
+        #: How often the socket was found ready without anybody having told.
+        self.missed_edges = 0
+        everywhere.add(self)
+
+    def __len__(self) -> int:
+        """How many tasks wait."""
+        return len(self._all)
+
+    # What tasks call.
+
+    async def perform(
+        self, flags: int, timeout: Callable[[], float], call: Callable[..., T], *args: Any
+    ) -> T:
+        """Make a call as soon as it can be made.
+
+        :param flags: the directions in which the socket has to be ready
+        :param timeout: gives the seconds after which to give up; it is called if it has to wait
+        :param call: raises :exc:`zmq.Again` if it cannot be made yet
+        :raises zmq.Again: when the time is up
+        """
+        if monotonic() < self._until:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await anyio.lowlevel.checkpoint()
+            self._until = monotonic() + SLICE
+        if self._end is not None or self._thread != get_ident():
+            self._claim()
+        looked = False
+        seconds = -1.0
+        if self._is_free(flags):
+            if self._dry & flags and self._fd >= 0:
+                # The last call had to wait, and to be refused costs more than to look first.
+                seconds = timeout()
+                looked = not self._is_ready(flags)
+            if not looked:
+                try:
+                    result = self._call(call, args)
+                except zmq.Again:
+                    pass
+                else:
+                    self._dry &= ~flags
+                    return result
+        if seconds < 0:
+            seconds = timeout()
+        if seconds == 0:
+            raise zmq.Again
+        waiter = Waiter(flags)
+        self._enter(waiter)
+        try:
+            if seconds == math.inf:
+                return await self._wait(waiter, looked, call, args)
+            with anyio.move_on_after(seconds):
+                return await self._wait(waiter, looked, call, args)
+        finally:
+            self._leave(waiter)
+            self._until = monotonic() + SLICE
+        raise zmq.Again
+
+    def _is_free(self, flags: int) -> bool:
+        """Say whether nobody waits who is to be served first."""
+        return not self._all or not any(
+            queue and flags & flag for flag, queue in self._queues.items()
+        )
+
+    def _is_ready(self, flags: int) -> bool:
+        return bool(self.refresh() & flags)
+
+    def _call(self, call: Callable[..., T], args: tuple[Any, ...]) -> T:
+        try:
+            return call(*args)
+        except zmq.Again:
+            raise
+        except zmq.ZMQError as exc:
+            if exc.errno in (zmq.ETERM, zmq.ENOTSOCK):
+                self.end(exc)
+                self._claim()
+            raise
+        finally:
+            self.called()
+
+    async def _wait(
+        self, waiter: Waiter, looked: bool, call: Callable[..., T], args: tuple[Any, ...]
+    ) -> T:
+        while True:
+            await self._park(waiter, looked)
+            looked = False
+            for _ in range(2):  # it may have become possible between the call and the look
+                try:
+                    return self._call(call, args)
+                except zmq.Again:
+                    if not self.refresh() & waiter.flags:
+                        break
+            else:
+                self._refuse(waiter)
+
+    # Waiting.
+
+    def _enter(self, waiter: Waiter) -> None:
+        token = anyio.lowlevel.current_token()
+        if self._all and token != self._token:
+            raise RuntimeError(
+                f"{self._name} is waited for in another event loop; use it in one at a time"
+            )
+        self._token = token
+        self._dry |= waiter.flags
+        if self._fd < 0:
+            self._fd = os.dup(self._get(zmq.FD))
+        self._all[waiter] = None
+        for flag, queue in self._queues.items():
+            if waiter.flags & flag:
+                queue[waiter] = None
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Go, and hand on what others need: the duty to listen, and a wake-up not used."""
+        del self._all[waiter]
+        self._refused.pop(waiter, None)
+        for queue in self._queues.values():
+            queue.pop(waiter, None)
+        if self._leader is waiter:
+            self._leader = None
+        self.called()
+
+    async def _park(self, waiter: Waiter, looked: bool) -> None:
+        """Sleep until there is a reason to try.
+
+        :param looked: whether nothing was done with the socket since the last look
+        """
+        waiter.is_woken = False
+        if self._leader is None:
+            self._leader = waiter
+        if not looked:
+            self.refresh()
+        since = monotonic()
+        recheck = self.first_recheck
+        if self._is_quick and self._leader is waiter:
+            await self._spin(waiter)
+        while not waiter.is_woken:
+            if self._leader is waiter:
+                await self._listen(RETRY if waiter.is_refused else recheck)
+                recheck = min(2 * recheck, self.longest_recheck)
+            elif waiter.is_refused:
+                with anyio.move_on_after(RETRY):
+                    await self._sleep(waiter)
+                self._edges += not waiter.is_woken
+            else:
+                await self._sleep(waiter)
+            if not waiter.is_woken:
+                self.refresh()
+        self._is_quick = monotonic() - since < QUICK
+        if self._end is not None:
+            self._claim()
+
+    async def _spin(self, waiter: Waiter) -> None:
+        """Look again and again for a moment, and let the other tasks run meanwhile."""
+        until = monotonic() + SPIN
+        while not waiter.is_woken and monotonic() < until:
+            await anyio.lowlevel.checkpoint()
+            self.refresh()
+
+    async def _sleep(self, waiter: Waiter) -> None:
+        waiter.event = anyio.Event()
+        await waiter.event.wait()
+
+    async def _listen(self, seconds: float) -> None:
+        """Sleep until the descriptor is readable, or the leader is woken."""
+        is_edge = False
+        self._is_listening = True
+        try:
+            with anyio.move_on_after(seconds):
+                await anyio.wait_readable(self._fd)
+                is_edge = True
+        except anyio.ClosedResourceError:
+            return
+        finally:
+            self._is_listening = False
+        self._edges += 1
+        if not is_edge and not has_input(self._fd) and self._end is None:
+            before = self._woken()
+            self.refresh()
+            self.missed_edges += self._woken() > before
+
+    def _woken(self) -> int:
+        return sum(next(iter(queue)).is_woken for queue in self._queues.values() if queue)
+
+    def _refuse(self, waiter: Waiter) -> None:
+        """Let a task stand aside whose call was refused although the socket is ready."""
+        waiter.is_refused = True
+        waiter.tried = self._edges
+        self._refused[waiter] = None
+        for queue in self._queues.values():
+            queue.pop(waiter, None)
+
+    # Waking.
+
+    def called(self) -> None:
+        """Look, if anybody waits, after a call on the socket."""
+        if self._all:
+            self.refresh()
+
+    def refresh(self) -> int:
+        """Look what the socket can do, and wake who has waited longest for that.
+
+        :return: the events
+        """
+        if self._end is not None:
+            return 0
+        try:
+            events: int = self._get(zmq.EVENTS)
+        except zmq.ZMQError as exc:
+            self.end(exc)
+            return 0
+        if self._all:
+            self._wake_ready(events)
+            self._elect()
+        return events
+
+    def _wake_ready(self, events: int) -> None:
+        for flag, queue in self._queues.items():
+            if queue and events & flag:
+                self._wake(next(iter(queue)))
+        for waiter in self._refused:
+            if waiter.tried != self._edges:
+                self._wake(waiter)
+            if waiter.is_woken:
+                break
+
+    def _elect(self) -> None:
+        """See that somebody listens, or is awake and will see to that."""
+        if self._leader is None and not any(waiter.is_woken for waiter in self._all):
+            self._wake(next(iter(self._all)))
+
+    def _wake(self, waiter: Waiter) -> None:
+        if waiter.is_woken:
+            return
+        waiter.is_woken = True
+        if waiter is not self._leader:
+            if waiter.event is not None:
+                waiter.event.set()
+        elif self._is_listening:
+            self._is_listening = False
+            anyio.notify_closing(self._fd)
+
+    # The end.
+
+    def _claim(self) -> None:
+        """Make the first thread that awaits something the one to which the socket belongs."""
+        if self._thread == 0:
+            self._thread = get_ident()
+            protect_from_interrupts(sys.modules.get("trio"))
+        self.check()
+        if self._end is not None:
+            what = "was closed"
+            if isinstance(self._end, zmq.ContextTerminated):
+                what = "cannot be used any more: its context was terminated"
+            raise anyio.ClosedResourceError(f"{self._name} {what}") from self._end
+
+    def check(self) -> None:
+        """Refuse to be used in another thread than before, and after a fork.
+
+        :raises RuntimeError: there
+        """
+        if self._thread == FORKED:
+            raise RuntimeError(
+                f"{self._name} was made before the process was forked; "
+                f"make another one, with a context of its own"
+            )
+        if self._thread not in (0, get_ident()):
+            raise RuntimeError(f"{self._name} belongs to another thread; make one for each")
+
+    def end(self, reason: BaseException) -> None:
+        """Wake everybody, to be told that the socket cannot be used any more, and why."""
+        if self._end is None:
+            self._end = reason
+        if self._thread != FORKED:
+            for waiter in self._all:
+                self._wake(waiter)
+
+    def close(self) -> None:
+        """Wake everybody before the socket is closed, and give back the descriptor."""
+        if self._all:
+            self.check()
+        self.end(zmq.ZMQError(zmq.ENOTSOCK))
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def has_input(fd: int) -> bool:
+    """Say whether a descriptor is readable at this moment."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+#: All that exist in this process.
+everywhere: weakref.WeakSet[Waiters] = weakref.WeakSet()
+
+
+def after_fork() -> None:
+    """Give up the sockets that the parent goes on to use."""
+    for waiters in everywhere:
+        waiters._thread = FORKED
+
+
+os.register_at_fork(after_in_child=after_fork)
+
+
+@cache
+def protect_from_interrupts(trio: Any) -> None:
+    """Keep Ctrl-C out of a call, on trio, which raises it between any two instructions.
+
+    Of a message of several parts the first ones would be lost, and the next to receive would take
+    the last ones for a message.
+    """
+    if trio is not None:
+        trio.lowlevel.enable_ki_protection(Waiters.perform)
