@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import pytest
+
+from .support import open_descriptors
 
 BACKENDS = {
     "asyncio": ("asyncio", {"debug": True}),
@@ -63,8 +64,8 @@ def warm_up(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Fail a test that leaves descriptors open."""
-    before = set(os.listdir("/dev/fd"))
+    before = open_descriptors()
     yield
-    if not set(os.listdir("/dev/fd")) <= before:
+    if not open_descriptors() <= before:
         gc.collect()  # it is slow, and what waits to be collected is not lost
-        assert set(os.listdir("/dev/fd")) <= before
+        assert open_descriptors() <= before

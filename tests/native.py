@@ -14,6 +14,7 @@ from .support import on_asyncio
 
 __all__ = [
     "eager_tasks",
+    "full_speed",
     "loop_errors_ignored",
     "native_tasks",
     "needs_eager_tasks",
@@ -58,6 +59,19 @@ def eager_tasks() -> Iterator[None]:
         yield
     finally:
         loop.set_task_factory(None)
+
+
+@contextmanager
+def full_speed() -> Iterator[None]:
+    """Leave asyncio's debug mode, if asyncio runs, where it would take most of the time."""
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        loop.set_debug(False)
+    try:
+        yield
+    finally:
+        if loop is not None:
+            loop.set_debug(True)
 
 
 @contextmanager

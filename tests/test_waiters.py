@@ -6,21 +6,19 @@ import itertools
 import random
 from typing import Any
 
-import anyio
 import pytest
 import zmq
 from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import aiowire.zmq
 from aiowire.backends import _waiters
 from aiowire.backends._waiters import Waiter, Waiters
 
 from .native import eager_tasks, native_tasks, needs_eager_tasks, on_asyncio
-from .support import STRESS, Log, immediately
+from .support import STRESS
 from .zmq_mutants import MUTANTS
-from .zmq_scripts import ACTIONS, all_scripts, faults_of, first_fault, scopes
+from .zmq_scripts import ACTIONS, all_scripts, first_fault
 
 LENGTH = 5 if STRESS else 3
 SEED = random.randrange(2**32)

@@ -1,8 +1,8 @@
 """Short programs on one awaitable socket, run action by action, and judged in the silence after.
 
-Stress hides lost wake-ups, since the next call on a socket rescues who sleeps. So here a script is a
-few actions long, all scripts of a length are run, and then nothing more happens: whoever sleeps now
-although the socket is ready would sleep for ever.
+Stress hides lost wake-ups, since the next call on a socket rescues who sleeps. So here a script is
+a few actions long, all scripts of a length are run, and then nothing more happens: whoever sleeps
+now although the socket is ready would sleep for ever.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import zmq
 from anyio.lowlevel import checkpoint
 
 import aiowire.zmq
+
+from .native import full_speed
 
 #: After so many passes of the event loop nothing goes on that a script has set off.
 SILENCE = 8
@@ -237,7 +239,7 @@ async def first_fault(
     scripts: Any, starting: Any = scopes, *, yields: bool = False
 ) -> tuple[int, Any, list[str]] | None:
     """Run scripts until one goes wrong: its number, its actions, and what went wrong."""
-    with aiowire.zmq.Context() as context:
+    with full_speed(), aiowire.zmq.Context() as context:
         plain: zmq.Context[Any] = zmq.Context.shadow(context.underlying)
         for number, actions in enumerate(scripts):
             with anyio.fail_after(10):

@@ -9,11 +9,12 @@ Two things a poller has to know, and ZeroMQ does not tell:
 - *whether to look again*. Any call may silence the descriptor that tells of new events (see
   ``_zeromq.py``), also a call for another purpose, in a wire of another source.
 
-An awaitable socket of this library tells by itself. While a plain one is watched, methods of this one object are replaced by some that do the same, and
-tell. A method that was taken from the object before, as in ``Call(socket.send, b"x")``, goes past
-them, and so do ``zmq.proxy`` and shadows of the socket. Therefore :class:`Restarts` takes a wire
-that calls the socket's own method for one that receives, and also one that was seen to have emptied
-the socket by ways of its own; and the readiness looks again after a time, see there.
+An awaitable socket of this library tells by itself. While a plain one is watched, methods of this
+one object are replaced by some that do the same, and tell. A method that was taken from the object
+before, as in ``Call(socket.send, b"x")``, goes past them, and so do ``zmq.proxy`` and shadows of
+the socket. Therefore :class:`Restarts` takes a wire that calls the socket's own method for one that
+receives, and also one that was seen to have emptied the socket by ways of its own; and the
+readiness looks again after a time, see there.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = ["Restarts", "Uses", "UsesOfPlain", "begins_with", "check_socket", "ev
 
 RECEIVING = ("recv", "recv_into")
 OPTIONS = ("get", "getsockopt", "set", "setsockopt")
-OTHERS = ("send", "bind", "unbind", "connect", "disconnect", "poll", *OPTIONS)
+METHODS = (*RECEIVING, "send", "bind", "unbind", "connect", "disconnect", "poll", *OPTIONS)
 
 
 def check_socket(socket: Any) -> None:
@@ -99,10 +100,8 @@ class UsesOfPlain(Uses):
         self._users = 0
         self._thread = get_ident()
         self._attributes: dict[str, Any] = socket.__dict__
-        # Not hasattr(), which would take the names for those of options; old pyzmq has less.
-        names = [name for name in (*RECEIVING, *OTHERS) if name in dir(socket)]
-        self._before = {name: self._attributes.get(name) for name in names}
-        self._methods = {name: self._telling(getattr(socket, name), name) for name in names}
+        self._before = {name: self._attributes.get(name) for name in METHODS}
+        self._methods = {name: self._telling(getattr(socket, name), name) for name in METHODS}
 
     @classmethod
     def of(cls, socket: Any) -> UsesOfPlain:

@@ -9,62 +9,66 @@ Facts
 2. A message that enters a queue which its reader last found filled sends no command. Only a reader
    that has looked, and found nothing, is told of the next message; likewise a writer of room.
 3. The descriptor may be readable when nothing has happened that anybody waits for.
-4. A call may be refused (``EAGAIN``) although the events say that it can be made: there is room, but
-   not for this message. A ROUTER that must deliver is an example, of whose peers one is full.
+4. A call may be refused (``EAGAIN``) although the events say that it can be made: there is room,
+   but not for this message. A ROUTER that must deliver is an example, of whose peers one is full.
 
 How the naive way fails
 -----------------------
-``wait until the descriptor is readable; call; on EAGAIN begin again`` sleeps for ever when, after the
-message has come and before the loop has seen the descriptor, another task sends, connects or reads an
-option (1); or when somebody has taken one message of two (2). Two tasks that wait, for a message and
-for room, take each other's wake-ups. A task that was woken and is then cancelled takes one along.
-In a busy program the next call hides all that; it shows as a program that sleeps some day.
+``wait until the descriptor is readable; call; on EAGAIN begin again`` sleeps for ever when, after
+the message has come and before the loop has seen the descriptor, another task sends, connects or
+reads an option (1); or when somebody has taken one message of two (2). Two tasks that wait, for a
+message and for room, take each other's wake-ups. A task that was woken and is then cancelled takes
+one along. In a busy program the next call hides all that; it shows as a program that sleeps some
+day.
 
 The cure
 --------
 *Look after every call.* Whoever calls the socket while others wait reads the events after it
 (:meth:`Waiters.refresh`). If they say that it can be read, who has waited longest to read is woken,
 and likewise to write. One of each is awake at a time, and keeps its place in the queue until it has
-got what it waits for. Then, or when it goes without, it looks once more: so a wake-up that it did not
-use goes on to the next.
+got what it waits for. Then, or when it goes without, it looks once more: so a wake-up that it did
+not use goes on to the next.
 
 *One listens.* Of those who wait one, the *leader*, waits for the descriptor; the others wait to be
-woken. When the leader leaves, somebody else is woken to be the next.
+woken. When it has left, and nobody is awake who will look anyway, another is woken to listen.
 
 *Look before sleeping.* Each look that finds nothing arms the descriptor again (2).
 
-So whenever the event loop has nothing to do, and a task waits for the socket, the last that was done
-with it was a look that found nothing for that task, and the leader sleeps on the descriptor: the next
-thing to happen makes it readable, and there is nobody to take that away without a look. And a message
-leaves ZeroMQ only in the task that returns it, with no wait in between: there is nothing to lose when
-that task is cancelled.
+So whenever the event loop has nothing to do, and a task waits for the socket, the last that was
+done with it was a look that found nothing for that task, and the leader sleeps on the descriptor:
+the next thing to happen makes it readable, and there is nobody to take that away without a look.
+And a message leaves ZeroMQ only in the task that returns it, with no wait in between: there is
+nothing to lose when that task is cancelled.
 
-*Refused in spite of the events* (4): such a task stands aside, so that others are not held up by it,
-and tries again when the descriptor has been readable, and every :data:`RETRY` seconds, for another
-call may have taken its wake-up while the events stayed the same.
+*Refused in spite of the events* (4): such a task stands aside, so that others are not held up by
+it, and tries again when the descriptor has been readable, and every :data:`RETRY` seconds, for
+another call may have taken its wake-up while the events stayed the same.
+
+*Answers that come at once*: where the last wait was short the leader looks in each turn of the
+event loop for a moment, and sleeps on the descriptor only then, which costs more than all the rest.
 
 The price
 ---------
-While tasks wait each call costs one look, about a microsecond; nothing while none does. And who calls
-behind the back of this object, through a shadow of the socket or its C handle, must say so
+While tasks wait each call costs one look, about a microsecond; nothing while none does. And who
+calls behind the back of this object, through a shadow of the socket or its C handle, must say so
 (:meth:`Waiters.refresh`). In case that they do not, the leader looks every :data:`RECHECK` seconds,
 and counts what it finds that way (:attr:`Waiters.missed_edges`).
 
 The descriptor that the leader waits for is a duplicate, which is no one else's: nothing else can be
-registered for its number. To wake the leader it is told that this descriptor is being closed, which is
-the one way to end such a wait without a cancel scope.
+registered for its number. To wake the leader it is told that this descriptor is being closed, which
+is the one way to end such a wait without a cancel scope.
 
-Sources: the manual of ``zmq_getsockopt``; the code of libzmq 4.3.5; issues 1065, 1203 and 2045 of
-pyzmq, each of which is one of the failures above.
+Sources: the manual of ``zmq_getsockopt``, the code of libzmq 4.3.5; pyzmq's issues 1065, 1203, 2045
+are failures of this kind.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import select
 import sys
-import weakref
 from _thread import get_ident
 from collections import OrderedDict
 from collections.abc import Callable
@@ -76,6 +80,7 @@ import anyio
 import zmq
 
 from .._chain import SLICE
+from ._owned import Owned
 from ._protocol import POLLIN, POLLOUT
 
 __all__ = ["Waiters"]
@@ -92,9 +97,6 @@ RECHECK = 0.5
 #: in each turn for so long: to sleep on a descriptor and be woken takes longer than most answers.
 QUICK = 0.0003
 SPIN = 0.0001
-
-#: The thread of sockets that were there before the process was forked.
-FORKED = -1
 
 
 class Waiter:
@@ -113,7 +115,7 @@ class Waiter:
 Queue = OrderedDict[Waiter, None]
 
 
-class Waiters:
+class Waiters(Owned):
     """The tasks that wait for one socket.
 
     :param get: reads an option of the socket, without telling anybody
@@ -122,25 +124,23 @@ class Waiters:
 
     def __init__(self, get: Callable[[int], Any], name: str) -> None:
         self._get = get
-        self._name = name
-        self._thread = 0  # where the socket is used
+        super().__init__(name)
         self._token: object = None  # of the event loop in which they wait
         self._fd = -1
         self._all: Queue = OrderedDict()
         self._queues: dict[int, Queue] = {POLLIN: OrderedDict(), POLLOUT: OrderedDict()}
         self._refused: Queue = OrderedDict()
         self._leader: Waiter | None = None
+        self._awake = 0  # how many are woken
         self._is_listening = False
         self._edges = 0
         self._dry = 0  # the directions in which the last call had to wait
         self._is_quick = False  # but not for long
         self._until = 0.0  # when the other tasks are to get a turn
-        self._end: BaseException | None = None  # why the socket cannot be used any more
         #: After how many seconds the leader looks although nobody has told it to; they double.
         self.first_recheck = self.longest_recheck = RECHECK
         #: How often the socket was found ready without anybody having told.
         self.missed_edges = 0
-        everywhere.add(self)
 
     def __len__(self) -> int:
         """How many tasks wait."""
@@ -158,19 +158,22 @@ class Waiters:
         :param call: raises :exc:`zmq.Again` if it cannot be made yet
         :raises zmq.Again: when the time is up
         """
+        if self._thread != get_ident():
+            self.claim()
+            protect_from_interrupts(sys.modules.get("trio"))
         if monotonic() < self._until:
             await anyio.lowlevel.checkpoint_if_cancelled()
         else:
             await anyio.lowlevel.checkpoint()
             self._until = monotonic() + SLICE
-        if self._end is not None or self._thread != get_ident():
-            self._claim()
+        if self._end is not None:
+            self.claim()
         looked = False
         seconds = -1.0
         if self._is_free(flags):
             if self._dry & flags and self._fd >= 0:
                 # The last call had to wait, and to be refused costs more than to look first.
-                seconds = timeout()
+                seconds = self._call(timeout, ())
                 looked = not self._is_ready(flags)
             if not looked:
                 try:
@@ -180,8 +183,10 @@ class Waiters:
                 else:
                     self._dry &= ~flags
                     return result
+                finally:
+                    self.called()
         if seconds < 0:
-            seconds = timeout()
+            seconds = self._call(timeout, ())
         if seconds == 0:
             raise zmq.Again
         waiter = Waiter(flags)
@@ -213,10 +218,8 @@ class Waiters:
         except zmq.ZMQError as exc:
             if exc.errno in (zmq.ETERM, zmq.ENOTSOCK):
                 self.end(exc)
-                self._claim()
+                self.claim()
             raise
-        finally:
-            self.called()
 
     async def _wait(
         self, waiter: Waiter, looked: bool, call: Callable[..., T], args: tuple[Any, ...]
@@ -256,6 +259,7 @@ class Waiters:
         self._refused.pop(waiter, None)
         for queue in self._queues.values():
             queue.pop(waiter, None)
+        self._doze(waiter)
         if self._leader is waiter:
             self._leader = None
         self.called()
@@ -265,8 +269,8 @@ class Waiters:
 
         :param looked: whether nothing was done with the socket since the last look
         """
-        waiter.is_woken = False
-        if self._leader is None:
+        self._doze(waiter)
+        if self._leader is None and not self._awake:
             self._leader = waiter
         if not looked:
             self.refresh()
@@ -288,7 +292,7 @@ class Waiters:
                 self.refresh()
         self._is_quick = monotonic() - since < QUICK
         if self._end is not None:
-            self._claim()
+            self.claim()
 
     async def _spin(self, waiter: Waiter) -> None:
         """Look again and again for a moment, and let the other tasks run meanwhile."""
@@ -315,12 +319,9 @@ class Waiters:
             self._is_listening = False
         self._edges += 1
         if not is_edge and not has_input(self._fd) and self._end is None:
-            before = self._woken()
+            before = self._awake
             self.refresh()
-            self.missed_edges += self._woken() > before
-
-    def _woken(self) -> int:
-        return sum(next(iter(queue)).is_woken for queue in self._queues.values() if queue)
+            self.missed_edges += self._awake > before
 
     def _refuse(self, waiter: Waiter) -> None:
         """Let a task stand aside whose call was refused although the socket is ready."""
@@ -366,13 +367,19 @@ class Waiters:
 
     def _elect(self) -> None:
         """See that somebody listens, or is awake and will see to that."""
-        if self._leader is None and not any(waiter.is_woken for waiter in self._all):
+        if self._leader is None and not self._awake:
             self._wake(next(iter(self._all)))
+
+    def _doze(self, waiter: Waiter) -> None:
+        """Note that a task has nothing to do any more that it was woken for."""
+        self._awake -= waiter.is_woken
+        waiter.is_woken = False
 
     def _wake(self, waiter: Waiter) -> None:
         if waiter.is_woken:
             return
         waiter.is_woken = True
+        self._awake += 1
         if waiter is not self._leader:
             if waiter.event is not None:
                 waiter.event.set()
@@ -382,44 +389,20 @@ class Waiters:
 
     # The end.
 
-    def _claim(self) -> None:
-        """Make the first thread that awaits something the one to which the socket belongs."""
-        if self._thread == 0:
-            self._thread = get_ident()
-            protect_from_interrupts(sys.modules.get("trio"))
-        self.check()
-        if self._end is not None:
-            what = "was closed"
-            if isinstance(self._end, zmq.ContextTerminated):
-                what = "cannot be used any more: its context was terminated"
-            raise anyio.ClosedResourceError(f"{self._name} {what}") from self._end
-
-    def check(self) -> None:
-        """Refuse to be used in another thread than before, and after a fork.
-
-        :raises RuntimeError: there
-        """
-        if self._thread == FORKED:
-            raise RuntimeError(
-                f"{self._name} was made before the process was forked; "
-                f"make another one, with a context of its own"
-            )
-        if self._thread not in (0, get_ident()):
-            raise RuntimeError(f"{self._name} belongs to another thread; make one for each")
-
     def end(self, reason: BaseException) -> None:
         """Wake everybody, to be told that the socket cannot be used any more, and why."""
         if self._end is None:
             self._end = reason
-        if self._thread != FORKED:
+        if not self.is_forked:
             for waiter in self._all:
                 self._wake(waiter)
 
     def close(self) -> None:
         """Wake everybody before the socket is closed, and give back the descriptor."""
-        if self._all:
+        if self._all and not self.is_forked:
             self.check()
-        self.end(zmq.ZMQError(zmq.ENOTSOCK))
+        if self._end is None:
+            self.end(OSError(errno.ENOTSOCK, "it was closed"))
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -430,19 +413,6 @@ def has_input(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-#: All that exist in this process.
-everywhere: weakref.WeakSet[Waiters] = weakref.WeakSet()
-
-
-def after_fork() -> None:
-    """Give up the sockets that the parent goes on to use."""
-    for waiters in everywhere:
-        waiters._thread = FORKED
-
-
-os.register_at_fork(after_in_child=after_fork)
 
 
 @cache

@@ -1,11 +1,11 @@
 """ZeroMQ sockets, plain ones and those of :mod:`aiowire.zmq`.
 
-A poller is one of those who wait for a socket, by the protocol of ``_waiters.py``, and takes nothing
-from it. What that protocol asks for, a look after each call, an awaitable socket does by itself. Of a
-plain one the calls are seen that are made by the same object (``_uses.py``). What is not seen is made
-up for by time: the poller looks again after 1, 2, 4 … ms, up to ``interval``, so that a message is
-hidden for no longer than the socket had been silent, and a socket that stays silent costs next to
-nothing.
+A poller is one of those who wait for a socket, by the protocol of ``_waiters.py``, and takes
+nothing from it. What that protocol asks for, a look after each call, an awaitable socket does by
+itself. Of a plain one the calls are seen that are made by the same object (``_uses.py``). What is
+not seen is made up for by time: the poller looks again after 1, 2, 4 … ms, up to ``interval``, so
+that a message is hidden for no longer than the socket had been silent, and a socket that stays
+silent costs next to nothing.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
@@ -20,7 +21,8 @@ from ..backends._uses import Uses
 from ..backends._waiters import Waiters
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from typing_extensions import Buffer, Self
+    from zmq.sugar.socket import _SocketContext
 
 __all__ = ["Socket"]
 
@@ -93,7 +95,8 @@ class Socket(zmq.Socket[Any]):
 
     def __del__(self) -> None:
         # A shadow leaves the ZeroMQ socket open, but has a descriptor of its own.
-        self._waiters.close()
+        if self._shadow and not sys.is_finalizing():
+            self._waiters.close()
         super().__del__()
 
     @classmethod
@@ -357,7 +360,7 @@ class Socket(zmq.Socket[Any]):
     getsockopt = get
     setsockopt = set  # noqa: A003
 
-    def bind(self, addr: str) -> Any:
+    def bind(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]
         """Bind to an address; in a ``with`` block, until its end."""
         self._waiters.check()
         try:
@@ -373,7 +376,7 @@ class Socket(zmq.Socket[Any]):
         finally:
             self._waiters.called()
 
-    def connect(self, addr: str) -> Any:
+    def connect(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]
         """Connect to an address; in a ``with`` block, until its end."""
         self._waiters.check()
         try:

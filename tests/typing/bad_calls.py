@@ -1,6 +1,9 @@
 """A user's program full of mistakes: mypy and pyright must each report every marked line."""
 
+import zmq
+
 import aiowire
+import aiowire.zmq
 from aiowire import Call, EventLoop, Forever, Handle, Poller, Repeat, Sequence, Wire, done, run
 from aiowire.backends import Readiness
 
@@ -180,6 +183,72 @@ def poll(poller: Poller) -> None:
     poller.unregister("stdin")  # error
     poller.unregister()  # error
     poller.shutdown(5)  # error
+
+
+# ZeroMQ sockets that are awaited.
+def take_text(text: str) -> None: ...
+
+
+def take_bytes(data: bytes) -> None: ...
+
+
+def take_number(n: int) -> None: ...
+
+
+def take_frame(frame: zmq.Frame) -> None: ...
+
+
+def take_parts(parts: list[bytes]) -> None: ...
+
+
+def take_frames(frames: list[zmq.Frame]) -> None: ...
+
+
+async def use_sockets(socket: aiowire.zmq.Socket, context: aiowire.zmq.Context) -> None:
+    # Without `await` there is no message yet.
+    socket.recv().decode()  # error
+    take_bytes(socket.recv())  # error
+    built(len(socket.recv_multipart()))  # error
+    built(socket.recv_string() + "x")  # error
+    built(*socket.recv_multipart())  # error
+    take_number(socket.poll())  # error
+    # What is received.
+    take_text(await socket.recv())  # error
+    take_bytes(await socket.recv(copy=False))  # error
+    take_frame(await socket.recv())  # error
+    take_bytes(await socket.recv_multipart())  # error
+    take_parts(await socket.recv_multipart(copy=False))  # error
+    take_frames(await socket.recv_multipart())  # error
+    take_bytes(await socket.recv_string())  # error
+    take_text(await socket.recv_into(bytearray(3)))  # error
+    take_text(await socket.recv_serialized(len))  # error
+    take_text(await socket.poll())  # error
+    await socket.recv("DONTWAIT")  # error
+    await socket.recv(wrong=3)  # error
+    await socket.recv_into("text")  # error
+    await socket.recv_into(bytearray(3), 3)  # error
+    await socket.recv_serialized()  # error
+    await socket.recv_serialized(lambda parts: parts.wrong)  # error
+    await socket.poll("1 s")  # error
+    # What is sent.
+    await socket.send("text")  # error
+    await socket.send(3)  # error
+    await socket.send()  # error
+    (await socket.send(b"x", copy=False, track=True)).wait()  # error
+    await socket.send(b"x", "DONTWAIT")  # error
+    await socket.send_multipart(b"x")  # error
+    await socket.send_multipart([b"x", "text"])  # error
+    await socket.send_string(b"x")  # error
+    await socket.send_serialized(3, lambda n: n)  # error
+    # What is not awaited.
+    await socket.bind("inproc://x")  # error
+    await socket.close()  # error
+    await context.socket(zmq.PAIR)  # error
+    socket.missed_edges = 0  # error
+    context.socket()  # error
+    context.socket("PAIR")  # error
+    aiowire.zmq.Socket("PAIR")  # error
+    aiowire.zmq.Socket.from_socket(3)  # error
 
 
 # Classes of one's own.

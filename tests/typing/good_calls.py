@@ -15,6 +15,7 @@ import zmq
 import zmq.asyncio
 
 import aiowire
+import aiowire.zmq
 from aiowire import (
     POLLIN,
     POLLOUT,
@@ -292,6 +293,86 @@ def poll_asyncio(sock: zmq.asyncio.Socket) -> Poller:
     return Poller({sock: plain, 0: other})
 
 
+# ZeroMQ sockets that are awaited.
+
+
+async def receive_all(router: aiowire.zmq.Socket) -> list[bytes]:
+    part: bytes = await router.recv()
+    now: bytes = await router.recv(zmq.DONTWAIT, True)
+    frame: zmq.Frame = await router.recv(copy=False)
+    tracked: zmq.Frame = await router.recv(0, False, track=True)
+    parts: list[bytes] = await router.recv_multipart()
+    frames: list[zmq.Frame] = await router.recv_multipart(copy=False)
+    more: list[zmq.Frame] = await router.recv_multipart(zmq.DONTWAIT, False)
+    text: str = await router.recv_string(encoding="latin-1")
+    same: str = await router.recv_unicode()
+    number: int = await router.recv_serialized(lambda parts: len(parts[0]))
+    length: int = await router.recv_serialized(lambda frames: len(frames[0].buffer), copy=False)
+    total: int = await router.recv_into(bytearray(number))
+    total += await router.recv_into(memoryview(bytearray(9)), nbytes=length, flags=zmq.DONTWAIT)
+    events: int = await router.poll()
+    events |= await router.poll(0.5, zmq.POLLIN | zmq.POLLOUT)
+    words = [text, same, str(await router.recv_json(parse_float=str)), await router.recv_pyobj()]
+    buffers = [each.buffer.tobytes() for each in (frame, tracked, *frames, *more)]
+    return [part, now, *parts, *buffers, *(word.encode() for word in words), b"%d" % events]
+
+
+async def send_all(dealer: aiowire.zmq.Socket, frame: zmq.Frame) -> None:
+    await dealer.send(b"x")
+    await dealer.send(bytearray(b"x"), zmq.DONTWAIT)
+    await dealer.send(memoryview(b"x"))
+    tracker: zmq.MessageTracker | None = await dealer.send(frame, copy=False, track=True)
+    if tracker is not None:
+        tracker.wait()
+    await dealer.send_multipart([b"a", bytearray(b"b"), frame])
+    await dealer.send_multipart((b"a", b"b"), copy=False)
+    await dealer.send_string("x", encoding="latin-1")
+    await dealer.send_unicode("x")
+    await dealer.send_json({"a": 1}, sort_keys=True)
+    await dealer.send_pyobj(object(), protocol=4)
+    await dealer.send_serialized(3, lambda n: [b"%d" % n])
+
+
+async def exchange() -> aiowire.zmq.Socket:
+    with aiowire.zmq.Context() as context, context.socket(zmq.PAIR) as socket:
+        context.linger = 0
+        peer: aiowire.zmq.Socket = context.socket(zmq.PAIR)
+        with peer, socket.bind("inproc://typed") as bound, peer.connect("inproc://typed"):
+            socket.rcvtimeo = 1000
+            peer.set(zmq.SNDTIMEO, 1000)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(peer.send, b"x")
+                print((await bound.recv()).decode()[:0], end="")
+        socket.refresh()
+        missed: int = socket.missed_edges
+        print(end="" * missed)
+        return peer
+
+
+def make_sockets(
+    plain: "zmq.Socket[bytes]", plain_context: "zmq.Context[zmq.Socket[bytes]]"
+) -> list[aiowire.zmq.Socket]:
+    contexts: list[aiowire.zmq.Context] = [
+        aiowire.zmq.Context(2),
+        aiowire.zmq.Context(plain_context),
+        aiowire.zmq.Context(shadow=plain_context),
+        aiowire.zmq.Context.instance(),
+    ]
+    return [
+        aiowire.zmq.Socket(plain),
+        aiowire.zmq.Socket(shadow=plain.underlying),
+        aiowire.zmq.Socket(contexts[0], zmq.PUSH, copy_threshold=0),
+        aiowire.zmq.Socket.from_socket(plain),
+        contexts[0].socket(zmq.PAIR).get_monitor_socket(),
+    ]
+
+
+class Client(aiowire.zmq.Socket):
+    async def ask(self, question: str) -> str:
+        await self.send_string(question)
+        return await self.recv_string()
+
+
 def run_all() -> None:
     with (
         socket.socket() as sock,
@@ -305,6 +386,7 @@ def run_all() -> None:
     aiowire.run(*continued, composed, lambdas, backend_options={"debug": False})
     assert anyio.run(main, plain, None) is False
     assert failures()[1:]
+    assert anyio.run(exchange).closed
     print(f"aiowire {aiowire.__version__}", file=sys.stderr)
 
 
