@@ -111,8 +111,9 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Check that the documents are valid reStructuredText and that their examples run."""
     _install(session, extras=EXTRAS)
-    for document in ROOT.glob("*.rst"):
-        session.run("docutils", "--halt=warning", "--writer=null", document.name)
+    for document in (*ROOT.glob("*.rst"), *ROOT.glob("docs/*.rst")):
+        name = str(document.relative_to(ROOT))
+        session.run("docutils", "--halt=warning", "--writer=null", name)
     _pytest(session, "test_readme.py", *session.posargs)
 
 

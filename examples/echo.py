@@ -10,26 +10,29 @@ import os
 import zmq
 
 from aiowire import EventLoop, Poller
+from aiowire.zmq import Context
+
+__all__ = ["main"]
 
 
 async def main(ev: EventLoop) -> None:
     """Run a server that echoes, and its client. One poller watches both, and stdin."""
     with (
-        zmq.Context() as context,
+        Context() as context,
         context.socket(zmq.PAIR) as server,
         context.socket(zmq.PAIR) as client,
     ):
         server.bind("inproc://echo")
         client.connect("inproc://echo")
 
-        def typed(ev: EventLoop) -> None:
-            client.send(os.read(0, 4096), zmq.NOBLOCK)
+        async def typed(ev: EventLoop) -> None:
+            await client.send(os.read(0, 4096))
 
-        def echo(ev: EventLoop) -> None:
-            server.send(server.recv(zmq.NOBLOCK), zmq.NOBLOCK)
+        async def echo(ev: EventLoop) -> None:
+            await server.send(await server.recv())
 
-        def answered(ev: EventLoop) -> None:
-            if text := client.recv(zmq.NOBLOCK):
+        async def answered(ev: EventLoop) -> None:
+            if text := await client.recv():
                 print("echo:", text.decode(errors="replace").rstrip())
             else:  # nothing was typed: that is how the end of the input reads
                 poller.shutdown()

@@ -2,8 +2,14 @@
 
 ::
 
+    python examples/job_client.py count 3
+    python examples/job_client.py --server tcp://127.0.0.1:5670 factors 5040
     JOB='count 3' aiowire run examples/job_client.py:main
-    JOB_SERVER=tcp://127.0.0.1:5670 JOB='factors 5040' aiowire run examples/job_client.py:main
+
+A server that was started with ``--curve`` asks for a key, and has to prove its own; for the files
+see ``job_keys.py``::
+
+    python examples/job_client.py --key ann.key_secret --server-key server.key count 3
 
 The exit status is that of the program; 124 if it took too long, 128 and its number if it was
 killed by a signal, 2 if the job was refused, 1 if anything else went wrong. What is not output of
@@ -12,21 +18,25 @@ the program goes to stderr. Ctrl-C cancels the job.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeAlias
 
 import anyio
 import zmq
+from job_keys import unlock
 
-from aiowire import EventLoop, Poller
+from aiowire import EventLoop
+from aiowire.__main__ import main as aiowire
+from aiowire.zmq import Context, Socket
 
-__all__ = ["Show", "Submission", "main"]
-
-Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+__all__ = ["Show", "Submission", "main", "script"]
 
 #: Gets the kind of a message (out, err, queued, started, ended, refused …) and its text.
 Show: TypeAlias = Callable[[str, bytes], object]
@@ -45,11 +55,11 @@ class Submission:
     :param show: gets everything that the server says about the job
     :param identity: the client's name, which no other client may have at the same time; the
         server makes one up if there is none
+    :param keys: the files of its secret key and of the server's public key, if the server asks
+        for any
     """
 
-    _socket: zmq.Socket[bytes]
-    _poller: Poller
-    _silence: anyio.CancelScope
+    _socket: Socket
 
     def __init__(
         self,
@@ -58,12 +68,14 @@ class Submission:
         command: Sequence[str],
         show: Show,
         identity: bytes = b"",
+        keys: tuple[Path, Path] | None = None,
     ) -> None:
         self._context = context
         self._server = server
         self._command = [each.encode() for each in command]
         self._show = show
         self._identity = identity
+        self._keys = keys
         self._tag = uuid.uuid4().hex.encode()
         self._status: int | None = None
 
@@ -74,42 +86,33 @@ class Submission:
         """
         with self._context.socket(zmq.DEALER) as self._socket:
             self._connect()
-            self._send(b"run", self._tag, *self._command)
             try:
-                await self._listen()
+                await self._submit()
+            except zmq.Again:
+                self._show("error", f"{self._server} has been silent for {SILENCE:g} s".encode())
             finally:
                 if self._status is None:
-                    self._send(b"cancel", self._tag)
+                    with anyio.CancelScope(shield=True), suppress(zmq.Again):  # no room: it is gone
+                        await self._socket.send_multipart([b"cancel", self._tag], zmq.DONTWAIT)
         return FAILED if self._status is None else self._status
 
     def _connect(self) -> None:
         if self._identity:
             self._socket.setsockopt(zmq.IDENTITY, self._identity)
+        if self._keys:
+            unlock(self._socket, *self._keys)
         self._socket.linger = 500
+        self._socket.sndtimeo = self._socket.rcvtimeo = round(1000 * SILENCE)
         self._socket.connect(self._server)
-        self._poller = Poller({self._socket: self._receive})
 
-    async def _listen(self) -> None:
-        """Receive until the job has ended, or the server is gone."""
-        with anyio.move_on_after(SILENCE) as self._silence:
-            async with EventLoop() as ev:
-                ev.start(self._poller)
-        if self._status is None:
-            self._show("error", f"{self._server} has been silent for {SILENCE:g} s".encode())
-
-    def _send(self, *frames: bytes) -> None:
-        """Send, if there is room, which for so few messages there is."""
-        self._socket.send_multipart(frames, zmq.NOBLOCK)
-
-    def _receive(self, ev: EventLoop) -> None:
-        """Take one message."""
-        kind, tag, *values = self._socket.recv_multipart(zmq.NOBLOCK)
-        self._silence.deadline = anyio.current_time() + SILENCE
-        if tag == self._tag:
-            self._show(kind.decode(), b" ".join(values))
-            self._status = status_of(kind, values)
-        if self._status is not None:
-            self._poller.shutdown()
+    async def _submit(self) -> None:
+        """Ask for the job, and listen until it has ended; :exc:`zmq.Again` in case of silence."""
+        await self._socket.send_multipart([b"run", self._tag, *self._command])
+        while self._status is None:
+            kind, tag, *values = await self._socket.recv_multipart()
+            if tag == self._tag:
+                self._show(kind.decode(), b" ".join(values))
+                self._status = status_of(kind, values)
 
 
 def status_of(kind: bytes, values: Sequence[bytes]) -> int | None:
@@ -139,10 +142,44 @@ def show(kind: str, text: bytes) -> None:
         print(f"[{kind} {text.decode(errors='replace')}]", file=sys.stderr, flush=True)
 
 
+def keys_in_environment() -> tuple[Path, Path] | None:
+    """Take JOB_KEY and JOB_SERVER_KEY, of which the one is of no use without the other."""
+    own, server = os.environ.get("JOB_KEY"), os.environ.get("JOB_SERVER_KEY")
+    if own and server:
+        return Path(own), Path(server)
+    if own or server:
+        raise SystemExit("a client needs both: its own key, and that of the server")
+    return None
+
+
 async def main(ev: EventLoop) -> None:
     """Run the job in the environment variable JOB, and exit with its status."""
     command = shlex.split(os.environ.get("JOB", "hello"))
     server = os.environ.get("JOB_SERVER", "tcp://127.0.0.1:5670")
-    with zmq.Context() as context:
-        status = await Submission(context, server, command, show).run()
+    with Context() as context:
+        job = Submission(context, server, command, show, keys=keys_in_environment())
+        try:
+            status = await job.run()
+        except (OSError, ValueError) as exc:
+            raise SystemExit(f"cannot use the keys: {exc}") from None
     sys.exit(status)
+
+
+def script() -> int:
+    """Run the job that is given as arguments."""
+    parser = argparse.ArgumentParser(description="Have a job server run a program.")
+    parser.add_argument("--server", metavar="ENDPOINT", help="where the server listens")
+    parser.add_argument("--key", metavar="FILE", help="the secret key of this client")
+    parser.add_argument("--server-key", metavar="FILE", help="the public key of the server")
+    parser.add_argument("--backend", metavar="NAME", default="asyncio", help="the event loop")
+    parser.add_argument("job", nargs=argparse.REMAINDER, help="a program, and its arguments")
+    options = vars(parser.parse_args())
+    backend = options.pop("backend")
+    if job := options.pop("job"):
+        os.environ["JOB"] = shlex.join(job)
+    os.environ |= {f"JOB_{name.upper()}": text for name, text in options.items() if text}
+    return aiowire(["run", "--backend", backend, f"{__file__}:main"])
+
+
+if __name__ == "__main__":
+    sys.exit(script())

@@ -3,11 +3,12 @@
 A ROUTER keeps a queue of messages for each client, of limited length. By itself it drops what
 does not fit, and what is for nobody. With ``ROUTER_MANDATORY`` it says so: ``EAGAIN`` when that
 client's queue is full, ``EHOSTUNREACH`` when it has gone. So each client has a bounded buffer,
-a sender knows when to wait, and no client waits for another.
+whoever sends to one that is full waits, and no client waits for another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,9 +16,12 @@ import anyio
 import zmq
 from job_runner import Ending
 
-__all__ = ["Context", "Job", "Peer", "Router"]
+from aiowire.zmq import Context, Socket
 
-Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+__all__ = ["Guard", "Job", "Peer", "Router"]
+
+#: Prepares a socket before it listens.
+Guard: TypeAlias = Callable[[Socket], object]
 
 #: How many messages ZeroMQ keeps for a client that is slow to take them.
 MOST_UNSENT = 256
@@ -27,9 +31,6 @@ LONGEST_FRAME = 65536
 
 #: Milliseconds for the last messages to leave when the socket is closed.
 LINGER = 500
-
-#: How often, in seconds, a client is tried again that had no room.
-RETRY = 0.02
 
 #: How a job ends that is not told otherwise.
 CANCELLED = Ending("cancelled", "for the server ends")
@@ -79,16 +80,18 @@ class Job:
 
 
 class Router:
-    """The socket for requests and answers. Nothing in it ever blocks.
+    """The socket for requests and answers.
 
     :param endpoint: where to listen
     :param patience: seconds after which a client is given up that takes nothing
+    :param guard: prepares the socket before it listens
     :raises zmq.ZMQError: when it cannot listen there
     """
 
-    def __init__(self, context: Context, endpoint: str, patience: float) -> None:
-        self.patience = patience
-        self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+    def __init__(self, context: Context, endpoint: str, patience: float, guard: Guard) -> None:
+        self._patience = patience
+        self._waiting: dict[anyio.CancelScope, Peer] = {}  # sends, and to whom
+        self.socket = context.socket(zmq.ROUTER)
         options = {
             zmq.ROUTER_MANDATORY: 1,
             zmq.ROUTER_HANDOVER: 1,  # a client that comes back under its name is that client
@@ -100,42 +103,56 @@ class Router:
         for option, value in options.items():
             self.socket.setsockopt(option, value)
         try:
+            guard(self.socket)
             self.socket.bind(endpoint)
         except zmq.ZMQError:
             self.socket.close()
             raise
 
-    def receive(self) -> list[bytes] | None:
-        """Give a message, the identity of its sender first, or ``None`` if there is none."""
-        try:
-            return self.socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-
     async def send(self, peer: Peer, kind: str, tag: bytes, *values: bytes | str) -> None:
         """Send a message as soon as the client has room for it.
 
-        A client that has had none for :attr:`patience` seconds is given up.
+        A client that has none for so long as patience lasts is given up.
         """
-        began = anyio.current_time()
-        while not self.offer(peer, kind, tag, *values):
-            if anyio.current_time() - began > self.patience:
-                peer.give_up("for its client takes nothing")
-                return
-            # POLLOUT tells that some client has room, not that this one has.
-            await anyio.sleep(RETRY)
+        with anyio.move_on_after(self._patience) as limit:
+            self._waiting[limit] = peer
+            try:
+                await self._send(0, peer, kind, tag, *values)
+            finally:
+                del self._waiting[limit]
+        if limit.cancelled_caught:
+            self._give_up(peer, "for its client takes nothing")
 
-    def offer(self, peer: Peer, kind: str, tag: bytes, *values: bytes | str) -> bool:
+    async def offer(self, peer: Peer, kind: str, tag: bytes, *values: bytes | str) -> bool:
         """Send a message if the client has room for it now; say if the matter is settled."""
-        if peer.is_gone:
-            return True
-        encoded = [each.encode() if isinstance(each, str) else each for each in values]
         try:
-            self.socket.send_multipart([peer.identity, kind.encode(), tag, *encoded], zmq.NOBLOCK)
+            await self._send(zmq.DONTWAIT, peer, kind, tag, *values)
         except zmq.Again:
             return False
+        return True
+
+    async def _send(
+        self, flags: int, peer: Peer, kind: str, tag: bytes, *values: bytes | str
+    ) -> None:
+        if peer.is_gone:
+            return
+        encoded = [each.encode() if isinstance(each, str) else each for each in values]
+        try:
+            await self.socket.send_multipart([peer.identity, kind.encode(), tag, *encoded], flags)
         except zmq.ZMQError as exc:
             if exc.errno != zmq.EHOSTUNREACH:
                 raise
-            peer.give_up("for its client has gone")
-        return True
+            self._give_up(peer, "for its client has gone")
+
+    def _give_up(self, peer: Peer, why: str) -> None:
+        """Give a client up, and what waits to be sent to it."""
+        if not peer.is_gone:
+            peer.give_up(why)
+            for limit in [each for each, waits_for in self._waiting.items() if waits_for is peer]:
+                limit.cancel()
+
+    def hurry(self, seconds: float) -> None:
+        """Have no more patience than so many seconds from now on."""
+        self._patience = min(seconds, self._patience)
+        for limit in self._waiting:
+            limit.deadline = min(limit.deadline, anyio.current_time() + self._patience)

@@ -1,13 +1,16 @@
 """A job server: clients send the names of programs, and get their output, line by line.
 
-Alone, or as a demonstration with three clients in one process::
+Alone, for those only who have a key (see ``job_keys.py``), or as a demonstration with three clients
+in one process::
 
-    aiowire run examples/job_server.py:serve
+    python examples/job_server.py
+    python examples/job_server.py --curve DIR
     aiowire run examples/job_server.py:demo
 
 Lines typed while it runs are answered: ``status``, ``quit``. Ctrl-C and SIGTERM end it, too, and
 each way every program is terminated, killed if it lingers, and reaped. Where it listens and how
-many programs may run at a time is taken from the environment; see :class:`Settings`.
+many programs may run at a time is set by arguments, or in the environment where it is run as
+``aiowire run examples/job_server.py:serve``; see :class:`Settings`.
 
 A client is a ZeroMQ DEALER, and each message is one request or one answer. TAG is the client's
 own name for one of its jobs::
@@ -25,20 +28,23 @@ Heartbeats come from a PUB socket, in two frames: ``heartbeat``, and the counts 
 
 The files, in the order in which to read them: ``job_programs.py``, the table of what may be run;
 ``job_runner.py``, one program and its output; ``job_peers.py``, clients and their socket;
-``job_console.py``, standard input; and this one. ``job_client.py`` is the other side.
+``job_console.py``, standard input; ``job_keys.py`` and ``job_gate.py``, who is let in; and this
+one. ``job_client.py`` is the other side.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
@@ -47,13 +53,16 @@ import zmq
 from anyio.lowlevel import checkpoint
 from job_client import Submission
 from job_console import Console
-from job_peers import Context, Job, Peer, Router
+from job_gate import Gate
+from job_peers import Job, Peer, Router
 from job_programs import PROGRAMS, Program
 from job_runner import Ending, run_program
 
 from aiowire import Call, EventLoop, Forever, Poller, Wire
+from aiowire.__main__ import main as aiowire
+from aiowire.zmq import Context
 
-__all__ = ["Server", "Settings", "demo", "serve"]
+__all__ = ["Server", "Settings", "demo", "script", "serve"]
 
 Say: TypeAlias = Callable[[str], object]
 
@@ -77,16 +86,21 @@ class Settings:
     beat: float = 1.0  # seconds between heartbeats
     grace: float = 2.0  # seconds for a program to end that was terminated
     patience: float = 30.0  # seconds after which a client is given up that takes nothing
+    curve: Path | None = None  # the folder of the keys of those who are let in; else all are
 
     @staticmethod
     def from_environment() -> Settings:
-        """Take JOB_SERVER, JOB_HEARTBEATS and JOB_SLOTS where they are set."""
+        """Take JOB_SERVER, JOB_HEARTBEATS, JOB_SLOTS and JOB_CURVE where they are set."""
         default, get = Settings(), os.environ.get
         slots = get("JOB_SLOTS", str(default.slots))
         if not slots.isdecimal() or int(slots) < 1:
             raise SystemExit(f"JOB_SLOTS is a whole number from 1, not {slots!r}")
-        server = get("JOB_SERVER", default.server)
-        return Settings(server, get("JOB_HEARTBEATS", default.heartbeats), int(slots))
+        return Settings(
+            get("JOB_SERVER", default.server),
+            get("JOB_HEARTBEATS", default.heartbeats),
+            int(slots),
+            curve=Path(folder) if (folder := get("JOB_CURVE")) else None,
+        )
 
 
 class Server:
@@ -95,6 +109,7 @@ class Server:
     :param context: for its sockets; the caller's to end
     :param programs: what clients may run, by name
     :param say: gets a line whenever something happens
+    :param gate: lets clients in, or not; without one anybody is
     :raises zmq.ZMQError: when it cannot listen at the endpoints of the settings
     """
 
@@ -104,21 +119,25 @@ class Server:
         settings: Settings,
         programs: Mapping[str, Program] = PROGRAMS,
         say: Say = print,
+        gate: Gate | None = None,
     ) -> None:
         self.settings = settings
         self._programs = programs
         self._say = say
+        self._gate = gate
         self._quitting = anyio.Event()
         self._jobs: list[Job] = []  # that have not ended, in order of arrival
         self._peers: dict[bytes, Peer] = {}  # that have such jobs
         self._moved = anyio.Event()  # set when a job has ended, and others move up
         self._counts: Counter[str] = Counter()
-        self._router = Router(context, settings.server, settings.patience)
-        self._beats: zmq.Socket[bytes] = context.socket(zmq.PUB)
+        guard = gate.guard if gate else no_guard
+        self._router = Router(context, settings.server, settings.patience, guard)
+        self._beats = context.socket(zmq.PUB)
         self._beats.linger = 0
         #: Watches all that the server reads.
         self.poller = Poller({self._router.socket: self._accept}, handler=self._report)
         try:
+            guard(self._beats)
             self._beats.bind(settings.heartbeats)
         except zmq.ZMQError:
             self.close()
@@ -152,15 +171,18 @@ class Server:
             async with EventLoop() as loop:
                 loop.start(self.poller)
                 loop.start(Forever(beat))
+                if self._gate:
+                    loop.start(Call(self._gate.watch, self._deny))
                 try:
                     await self._quitting.wait()
                 finally:
-                    self._router.patience = min(FAREWELL, self._router.patience)
+                    self._router.hurry(FAREWELL)
                     loop.cancel()
         finally:
-            for job in list(self._jobs):  # that have not even begun
-                self._forget(job)
-                self._router.offer(job.peer, "ended", job.tag, *job.ending)
+            with anyio.CancelScope(shield=True):
+                for job in list(self._jobs):  # that have not even begun
+                    self._forget(job)
+                    await self._router.offer(job.peer, "ended", job.tag, *job.ending)
             self._say(f"has ended: {in_words(self.counts())}")
 
     def quit(self) -> None:
@@ -172,30 +194,32 @@ class Server:
         self._counts["failures"] += 1
         traceback.print_exception(type(exc), exc, exc.__traceback__)
 
+    def _deny(self, number: int, why: str) -> None:
+        """Take note of those who have been turned away."""
+        self._counts["denied"] += number
+        self._say(f"denies {'a client' if number == 1 else f'{number} more'}: {why}")
+
     # Requests.
 
-    def _accept(self, ev: EventLoop) -> Wire | None:
-        """Read a message, if there is one; the rest is what it asks for."""
-        message = self._router.receive()
-        if message is None:
-            return None
-        identity, *request = message
+    async def _accept(self, ev: EventLoop) -> Wire | None:
+        """Read a message; the rest is what it asks for."""
+        identity, *request = await self._router.socket.recv_multipart()
         peer = self._peers.get(identity)
         if peer is None or peer.is_gone:
             peer = Peer(identity)
         match request:
             case [b"run", tag, program, *arguments] if len(tag) <= LONGEST_TAG:
-                return self._admit(peer, tag, program, arguments)
+                return await self._admit(peer, tag, program, arguments)
             case [b"cancel", tag]:
                 if tag in peer.jobs:
                     peer.jobs[tag].cancel("as its client wished")
             case _:
                 self._counts["junk"] += 1
                 why = "a request is: run TAG PROGRAM ARGUMENT..., or: cancel TAG"
-                self._router.offer(peer, "error", b"", why)
+                await self._router.offer(peer, "error", b"", why)
         return None
 
-    def _admit(
+    async def _admit(
         self, peer: Peer, tag: bytes, program: bytes, arguments: Sequence[bytes]
     ) -> Wire | None:
         """Give the wire that sees a job through, unless the job is refused."""
@@ -204,7 +228,7 @@ class Server:
         except ValueError as exc:
             self._counts["refused"] += 1
             self._say(f"refuses {program[:40]!r} for {peer}: {exc}")
-            self._router.offer(peer, "refused", tag, str(exc))
+            await self._router.offer(peer, "refused", tag, str(exc))
             return None
         self._jobs.append(job)
         peer.jobs[tag] = job
@@ -245,9 +269,10 @@ class Server:
         await checkpoint()  # it may have been cancelled already
         told = 0
         while (place := self._jobs.index(job) + 1 - self.settings.slots) > 0:
-            if place != told and self._router.offer(job.peer, "queued", job.tag, str(place)):
+            moved = self._moved  # while its client is told, it may be set, and be another then
+            if place != told and await self._router.offer(job.peer, "queued", job.tag, str(place)):
                 told = place
-            await self._moved.wait()
+            await moved.wait()
 
     async def _run(self, job: Job) -> Ending:
         """Run the program of a job."""
@@ -294,12 +319,15 @@ class Server:
         else:
             self._say("knows these commands: status, quit")
 
-    def _beat(self) -> None:
+    async def _beat(self) -> None:
         """Publish a heartbeat, and see which clients are still there."""
-        message = [b"heartbeat", json.dumps(self.counts()).encode()]
-        self._beats.send_multipart(message, zmq.NOBLOCK)
+        await self._beats.send_multipart([b"heartbeat", json.dumps(self.counts()).encode()])
         for peer in list(self._peers.values()):
-            self._router.offer(peer, "alive", b"")
+            await self._router.offer(peer, "alive", b"")
+
+
+def no_guard(socket: object) -> None:
+    """Let anybody in."""
 
 
 def in_words(counts: Mapping[str, int]) -> str:
@@ -316,11 +344,16 @@ def say(who: str, text: str) -> None:
 async def serve(ev: EventLoop) -> None:
     """Run the server until it is told to end."""
     settings = Settings.from_environment()
-    with zmq.Context() as context:
+    with Context() as context, ExitStack() as stack:
         try:
-            server = Server(context, settings, say=partial(say, "server"))
+            gate = Gate(context, settings.curve) if settings.curve else None
+            if gate:
+                stack.enter_context(gate)
+            server = Server(context, settings, say=partial(say, "server"), gate=gate)
         except zmq.ZMQError as exc:
             raise SystemExit(f"cannot listen: {exc}") from None
+        except (OSError, ValueError) as exc:
+            raise SystemExit(f"cannot use the keys: {exc}") from None
         with server:
             if sys.stdin is not None:
                 Console(sys.stdin.fileno(), server.poller, server.command)
@@ -331,7 +364,7 @@ async def serve(ev: EventLoop) -> None:
 async def demo(ev: EventLoop) -> None:
     """Run the server and three clients in this process, and end when all are served."""
     settings = Settings("inproc://jobs", "inproc://heartbeats", beat=0.5)
-    with zmq.Context() as context, Server(context, settings, say=partial(say, "server")) as server:
+    with Context() as context, Server(context, settings, say=partial(say, "server")) as server:
         async with EventLoop() as everything:
             everything.start(server.run)
             listening = everything.start(Wire(listen, context, settings.heartbeats))
@@ -362,9 +395,25 @@ async def listen(ev: EventLoop, context: Context, heartbeats: str) -> None:
     with context.socket(zmq.SUB) as socket:
         socket.connect(heartbeats)
         socket.subscribe(b"")
-
-        def hear(ev: EventLoop) -> None:
-            _, counts = socket.recv_multipart(zmq.NOBLOCK)
+        while True:
+            _, counts = await socket.recv_multipart()
             say("beat", in_words(json.loads(counts)))
 
-        await Poller({socket: hear})(ev)
+
+def script() -> int:
+    """Serve, with the settings that are given as arguments."""
+    parser = argparse.ArgumentParser(description="Run programs for clients.")
+    keys = "let only those in whose keys are in DIR/clients; see job_keys.py"
+    parser.add_argument("--curve", metavar="DIR", help=keys)
+    parser.add_argument("--server", metavar="ENDPOINT", help="where to listen")
+    parser.add_argument("--heartbeats", metavar="ENDPOINT", help="where to publish heartbeats")
+    parser.add_argument("--slots", metavar="N", help="how many programs may run at a time")
+    parser.add_argument("--backend", metavar="NAME", default="asyncio", help="the event loop")
+    options = vars(parser.parse_args())
+    backend = options.pop("backend")
+    os.environ |= {f"JOB_{name.upper()}": text for name, text in options.items() if text}
+    return aiowire(["run", "--backend", backend, f"{__file__}:serve"])
+
+
+if __name__ == "__main__":
+    sys.exit(script())

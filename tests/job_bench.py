@@ -16,11 +16,14 @@ import pytest
 import zmq
 
 from aiowire import EventLoop, Poller
+from aiowire.zmq import Context
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
+import job_keys
 from job_client import Submission
 from job_console import Console
+from job_gate import Gate
 from job_peers import Peer
 from job_programs import PROGRAMS, Program, whole
 from job_runner import LONGEST, run_program
@@ -33,10 +36,12 @@ __all__ = [
     "MOST_OF_ONE",
     "PROGRAMS",
     "Console",
+    "Gate",
     "Peer",
     "Server",
     "Settings",
     "Submission",
+    "job_keys",
     "run_program",
     "whole",
     # from here
@@ -79,8 +84,8 @@ def lines(number: int) -> list[bytes]:
 class Client:
     """A client that sends what a test wants, and keeps what comes."""
 
-    def __init__(self, context: zmq.Context[Any], endpoint: str, **options: Any) -> None:
-        self.socket = context.socket(zmq.DEALER)
+    def __init__(self, context: Context, endpoint: str, **options: Any) -> None:
+        self.socket = context.socket(zmq.DEALER, zmq.Socket)
         self.socket.linger = 0
         for name, value in options.items():
             self.socket.setsockopt(getattr(zmq, name), value)
@@ -128,12 +133,14 @@ class Client:
 class Bench:
     """A server, and what is needed to test it."""
 
-    def __init__(self, context: zmq.Context[Any], settings: Settings, ev: EventLoop) -> None:
+    def __init__(
+        self, context: Context, settings: Settings, ev: EventLoop, gate: Gate | None
+    ) -> None:
         self.said: list[str] = []
         self._spoke = anyio.Event()
         self.context = context
         self.settings = settings
-        self.server = Server(context, settings, TABLE, self._say)
+        self.server = Server(context, settings, TABLE, self._say, gate)
         self.ev = ev
         self.serving = ev.start(self.server.run)
         self._clients: list[Client] = []
@@ -166,10 +173,12 @@ class Bench:
 async def serving(transport: str = "inproc", **settings: Any) -> AsyncIterator[Bench]:
     """Run a server during the block; afterwards it must still be there, and be able to end."""
     place = f"ipc://@jobs{os.getpid()}" if transport == "ipc" else "inproc://jobs"
-    given = Settings(place, "inproc://beats", **{"grace": 5, "beat": 100, **settings})
-    with zmq.Context() as context, ExitStack() as stack, anyio.fail_after(30):
+    default = {"server": place, "heartbeats": "inproc://beats", "grace": 5, "beat": 100}
+    given = Settings(**(default | settings))
+    with Context() as context, ExitStack() as stack, anyio.fail_after(30):
         async with EventLoop() as ev:
-            bench = Bench(context, given, ev)
+            gate = stack.enter_context(Gate(context, given.curve)) if given.curve else None
+            bench = Bench(context, given, ev, gate)
             stack.callback(bench.close)
             yield bench
             bench.server.quit()

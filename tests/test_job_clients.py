@@ -7,9 +7,9 @@ from collections import Counter
 
 import anyio
 import pytest
-import zmq
 
 from aiowire import Poller
+from aiowire.zmq import Context
 
 from .job_bench import Submission, lines, serving
 
@@ -104,7 +104,7 @@ async def test_a_request_is_seen_at_once_while_the_server_sends() -> None:
         await client.pid()
         for _ in range(20):
             other.ask(b"run", b"1", b"hello")
-            bench.server._beat()
+            await bench.server._beat()
             with anyio.fail_after(0.8):  # the poller itself looks again after 1 second
                 assert await other.output() == [b"hello\n"]
 
@@ -148,7 +148,7 @@ async def test_a_client_does_not_wait_for_ever_for_a_server_that_is_not_there(
 ) -> None:
     monkeypatch.setattr("job_client.SILENCE", 0.1)
     shown: list[tuple[str, bytes]] = []
-    with zmq.Context() as context:
+    with Context() as context:
         job = Submission(context, "inproc://x", ["hello"], lambda *args: shown.append(args))
         assert await job.run() == 1
     assert shown == [("error", b"inproc://x has been silent for 0.1 s")]

@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from aiowire import EventLoop, Poller
+from aiowire.zmq import Context
 
 from .job_bench import (
     MOST_JOBS,
@@ -221,7 +222,7 @@ async def test_a_job_that_has_not_begun_at_its_end_is_not_forgotten() -> None:
         client.ask(b"junk")
         await client.next()
         # What the poller does, up to the moment when it would start the rest.
-        assert bench.server._admit(Peer(b"ann"), b"1", b"hello", []) is not None
+        assert await bench.server._admit(Peer(b"ann"), b"1", b"hello", []) is not None
         bench.server.quit()
         assert await client.next() == [b"ended", b"1", b"cancelled", b"for the server ends"]
 
@@ -243,7 +244,7 @@ async def test_at_its_end_it_does_not_wait_long_for_a_client_that_does_not_read(
 
 async def test_where_somebody_listens_already_it_fails_and_leaves_nothing_open() -> None:
     settings = Settings("inproc://jobs", "inproc://beats")
-    with zmq.Context() as context, context.socket(zmq.PUB) as other:
+    with Context() as context, context.socket(zmq.PUB) as other:
         other.bind("inproc://beats")
         with pytest.raises(zmq.ZMQError, match="in use"):
             Server(context, settings)
@@ -256,25 +257,15 @@ async def test_where_somebody_listens_already_it_fails_and_leaves_nothing_open()
 
 async def test_heartbeats_have_the_counts() -> None:
     async with serving(beat=0.02) as bench:
-        ear = bench.context.socket(zmq.SUB)
-        ear.connect("inproc://beats")
-        ear.subscribe(b"heartbeat")
-        heard: list[dict[str, int]] = []
-        enough = anyio.Event()
-
-        def hear(ev: EventLoop) -> None:
-            heard.append(json.loads(ear.recv_multipart(zmq.NOBLOCK)[1]))
-            if heard[-1]["running"]:
-                enough.set()
-
-        listening = bench.ev.start(Poller({ear: hear}))
-        client = bench.client()
-        client.ask(b"run", b"1", b"wait")
-        await enough.wait()
-        assert heard[-1] == {"running": 1, "queued": 0, "clients": 1}
-        listening.cancel()
-        await listening.wait()
-        ear.close(0)
+        with bench.context.socket(zmq.SUB) as ear:
+            ear.connect("inproc://beats")
+            ear.subscribe(b"heartbeat")
+            client = bench.client()
+            client.ask(b"run", b"1", b"wait")
+            counts: dict[str, int] = {}
+            while not counts.get("running"):
+                counts = json.loads((await ear.recv_multipart())[1])
+            assert counts == {"running": 1, "queued": 0, "clients": 1}
 
 
 async def test_clients_with_jobs_are_told_that_the_server_is_alive() -> None:
@@ -372,12 +363,13 @@ async def test_a_terminal_that_is_closed_does_not_end_the_server() -> None:
 
 
 def test_settings_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in "JOB_SERVER", "JOB_HEARTBEATS", "JOB_SLOTS":
+    for name in "JOB_SERVER", "JOB_HEARTBEATS", "JOB_SLOTS", "JOB_CURVE":
         monkeypatch.delenv(name, raising=False)
     assert Settings.from_environment() == Settings()
     monkeypatch.setenv("JOB_SERVER", "inproc://a")
     monkeypatch.setenv("JOB_SLOTS", "7")
-    assert Settings.from_environment() == Settings("inproc://a", slots=7)
+    monkeypatch.setenv("JOB_CURVE", "keys")
+    assert Settings.from_environment() == Settings("inproc://a", slots=7, curve=Path("keys"))
     for wrong in "", "0", "-1", "1.5", "many", "²":
         monkeypatch.setenv("JOB_SLOTS", wrong)
         with pytest.raises(SystemExit, match="JOB_SLOTS is a whole number from 1"):

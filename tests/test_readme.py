@@ -1,4 +1,4 @@
-"""Every block of code in the README runs, on every backend, and prints what it says."""
+"""Every block of code in the README and docs/ runs, on every backend, and prints what it says."""
 
 from __future__ import annotations
 
@@ -19,47 +19,52 @@ import aiowire
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.rst"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.rst"))]
 LANGUAGES = {"python", "text", "console"}
 
 
 class Program(NamedTuple):
+    document: Path
     section: str
     code: str
     output: str
 
 
-def literal_blocks() -> list[tuple[str, str, str]]:
+def literal_blocks(document: Path) -> list[tuple[str, str, str]]:
     """The section, language and text of each block."""
-    tree = publish_doctree(README.read_text(), settings_overrides={"report_level": 2})
+    tree = publish_doctree(document.read_text(), settings_overrides={"report_level": 2})
     return [
         (str(block.parent.next_node(nodes.title).astext()), block["classes"][-1], block.astext())
         for block in tree.findall(nodes.literal_block)
     ]
 
 
-BLOCKS = literal_blocks()
+BLOCKS = {document: literal_blocks(document) for document in DOCUMENTS}
 
 
 def programs() -> Iterator[Program]:
     """Each Python block, with the text block after it as what it prints."""
-    for (section, language, text), (_, next_language, output) in pairwise(BLOCKS):
-        if language == "python":
-            assert next_language == "text"
-            yield Program(section, text, output)
+    for document, blocks in BLOCKS.items():
+        for (section, language, text), (_, next_language, output) in pairwise(blocks):
+            if language == "python":
+                assert next_language == "text"
+                yield Program(document, section, text, output)
 
 
 PROGRAMS = list(programs())
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    assert {language for _, language, _ in BLOCKS} == LANGUAGES
+    assert {language for blocks in BLOCKS.values() for _, language, _ in blocks} == LANGUAGES
+    for blocks in BLOCKS.values():
+        assert blocks[-1][1] != "python"
     assert len(PROGRAMS) >= 10
 
 
 @pytest.mark.parametrize(
     "program", PROGRAMS, ids=[f"{p.section}-{i}" for i, p in enumerate(PROGRAMS)]
 )
-def test_program_prints_what_the_readme_says(
+def test_program_prints_what_the_document_says(
     program: Program,
     anyio_backend: tuple[str, dict[str, Any]],
     backend_name: str,
@@ -73,7 +78,7 @@ def test_program_prints_what_the_readme_says(
     aiowire_run = aiowire.run
     monkeypatch.setattr(aiowire, "run", run_here)
     name, options = anyio_backend
-    code = compile(program.code, str(README), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(program.code, str(program.document), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     if code.co_flags & 0x80:  # CO_COROUTINE: it awaits at its top level
         block = types.FunctionType(code, namespace)
@@ -99,7 +104,9 @@ def standard_input() -> Iterator[None]:
 
 
 def test_the_commands_are_those_that_are_run_by_the_gate() -> None:
-    commands = [text.removeprefix("$ ") for _, language, text in BLOCKS if language == "console"]
+    commands = [
+        text.removeprefix("$ ") for _, language, text in BLOCKS[README] if language == "console"
+    ]
     assert len(commands) == 2
     gate = (ROOT / ".ci" / "run").read_text()
     for command in commands:
