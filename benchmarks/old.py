@@ -24,7 +24,7 @@ def old_python() -> Path:
     """
     packages = [
         f"aiowire=={VERSION}",
-        *(f"{each}=={version(each)}" for each in ("anyio", "uvloop")),
+        *(f"{each}=={version(each)}" for each in ("anyio", "uvloop", "pyzmq")),
     ]
     folder = CACHE / f"old-{sys.implementation.cache_tag}"
     python = folder / "bin" / "python"

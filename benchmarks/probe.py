@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio
 import contenders
+import zeromq
 
 
 async def serve(contender: contenders.Contender, idle: int) -> None:
@@ -51,7 +52,7 @@ def backend_of(name: str) -> dict[str, Any]:
 
 def main(name: str, backend: str, idle: str) -> None:
     """Open a contender's block on a backend, and serve."""
-    kind = getattr(contenders, name)
+    kind = getattr(contenders, name, None) or getattr(zeromq, name)
     contender = kind(int(idle)) if kind is contenders.Old else kind()
     parked = 0 if kind is contenders.Old else int(idle)
     anyio.run(partial(serve, contender, parked), **backend_of(backend))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: Which rows there are, by the names that ``--rows`` takes, in the order in which they are printed.
-NAMES = ("step", "start", "sleep", "idle", "memory", "import")
+NAMES = ("step", "start", "sleep", "idle", "memory", "messages", "import")
 
 #: How the contenders are called in the table.
 TITLES = {
@@ -24,9 +24,16 @@ TITLES = {
     "Nursery": "trio.Nursery",
     "CreateTask": "anyio create_task",
     "StartSoon": "anyio start_soon",
+    "BlockingMessages": "blocking zmq.Poller loop",
+    "ZmqAsyncio": "zmq.asyncio",
+    "ZmqAnyio": "zmq-anyio",
+    "OldPolledMessages": "aiowire 3.1.0",
     "anyio": "import anyio",
     "pass": "bare python",
 }
+
+#: Who runs on asyncio only, and is compared there with ours on any backend.
+ASYNCIO_ONLY = ("Old", "OldPolledMessages", "ZmqAsyncio")
 
 #: "No slower" allows for this much: two samples of the same thing differ by a few per cent.
 NO_SLOWER = 1.1
@@ -62,7 +69,7 @@ class Row:
 def title(contender: str, backend: str) -> str:
     """Say who a contender is, and where it runs if that is elsewhere."""
     name, _, idle = contender.partition("+")
-    where = " (asyncio)" if name == "Old" and backend == "trio" else ""
+    where = " (asyncio)" if name in ASYNCIO_ONLY and backend == "trio" else ""
     return f"{TITLES[name]}{where}, {int(idle):,} idle" if idle else TITLES[name] + where
 
 
@@ -90,6 +97,29 @@ def rows_of(backend: str) -> list[Row]:
         *idle_rows("start, end at once; warm", "start_warm", "Bare", 100, 10_000),
         *idle_rows("start, sleep 10 ms; warm", "sleep_warm", native, 100, 10_000),
         Row("memory", "memory of an idle wire", "memory", same, native),
+        *message_rows(),
+    ]  # fmt: skip
+
+
+def message_rows() -> list[Row]:
+    """Give the rows on ZeroMQ: rates are compared as the time that a message takes."""
+    peers: Limits = {"ZmqAsyncio": None, "ZmqAnyio": None}
+    blocking, ours = "BlockingMessages", "OurMessages"
+    return [
+        Row("messages", "ZeroMQ message into a Poller wire", "flood",
+            {blocking: 1 / 0.7, "OldPolledMessages": None}, blocking, "PolledMessages"),
+        Row("messages", "ZeroMQ message, await recv()", "flood",
+            {**peers, "ZmqAsyncio": 1 / 4, blocking: None}, blocking, ours),
+        Row("messages", "request and reply in one loop", "request",
+            {**peers, "ZmqAsyncio": 1 / 1.5}, ours, ours),
+        *(
+            Row("messages", f"request and reply, other process, {by}, {part}", f"{by}_{part}",
+                {**peers, blocking: None}, blocking, ours)
+            for by in ("ipc", "tcp") for part in ("p50", "p99")
+        ),
+        Row("messages", "memory of an idle socket", "idle_sockets",
+            {**peers, blocking: None}, blocking, ours),
+        Row("messages", "messages lost by time-outs, share", "lost", peers, ours, ours),
     ]  # fmt: skip
 
 

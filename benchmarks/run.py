@@ -31,7 +31,7 @@ from machine import describe
 from memory import MEASURABLE
 from old import old_python
 from processes import Probe, close_all, output_of
-from rows import NAMES, Row, import_rows, rows_of
+from rows import ASYNCIO_ONLY, NAMES, Row, import_rows, rows_of
 from table import Line, as_text, lines_of
 from turns import Sampler, Samples, take_turns
 
@@ -39,6 +39,18 @@ BACKENDS = ("asyncio", "uvloop", "trio")
 
 #: How many wires one sample starts.
 BATCH = 10_000
+
+#: How many operations a sample has, where that is another number.
+BATCHES = {
+    "flood": 50_000,
+    "request": 2000,
+    "ipc_p50": 1000,
+    "ipc_p99": 1000,
+    "tcp_p50": 1000,
+    "tcp_p99": 1000,
+    "idle_sockets": 500,
+    "lost": 1000,
+}
 
 #: What ``import aiowire`` must not import.
 UNWANTED = ("zmq", "asyncio", "trio", "uvloop")
@@ -88,6 +100,8 @@ class Backend:
                 {each: partial(self._memory, each) for each in contenders}, effort.processes, 0
             )
         samplers = {each: self._sampler(job, each) for each in contenders}
+        if job in BATCHES:  # each sample takes a process of its own
+            return take_turns(samplers, effort.processes, 0)
         return take_turns(samplers, effort.rounds, effort.warm_up)
 
     def _memory(self, contender: str) -> float:
@@ -97,16 +111,19 @@ class Backend:
         if contender not in self._probes:
             self._probes[contender] = self._probe(contender)
         probe = self._probes[contender]
-        number = probe.calibrate(job, self._effort.seconds) if job == "step" else BATCH
+        number = BATCHES.get(job, BATCH)
+        if job == "step":
+            number = probe.calibrate(job, self._effort.seconds)
         return partial(probe.run, job, number)
 
     def _probe(self, contender: str) -> Probe:
         name, _, idle = contender.partition("+")
-        if name != "Old":
-            return Probe(name, self.name, int(idle or 0))
-        # It runs on asyncio only, so that is what it is compared on.
-        backend = "asyncio" if self.name == "trio" else self.name
-        return Probe(name, backend, int(idle or 0), old_python())
+        backend = self.name
+        if name in ASYNCIO_ONLY and backend == "trio":
+            backend = "asyncio"
+        return Probe(
+            name, backend, int(idle or 0), old_python() if name.startswith("Old") else None
+        )
 
 
 def measure_imports(rows: list[Row], effort: Effort) -> Iterator[Line]:

@@ -11,7 +11,13 @@ from turns import Samples
 HEADERS = ("what", "backend", "ours", "against", "theirs", "ratio", "target", "result", "floor")
 
 #: How the numbers of a job are printed: the factor, and the unit it leads to.
-UNITS = {"memory": (1 / 1024, "KiB"), "import": (1e3, "ms"), "process": (1e3, "ms")}
+UNITS = {
+    "memory": (1 / 1024, "KiB"),
+    "idle_sockets": (1 / 1024, "KiB"),
+    "import": (1e3, "ms"),
+    "process": (1e3, "ms"),
+    "lost": (100, "%"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Line:
             f"{number:.3g} {unit}" if number < 1000 else f"{number:,.0f} {unit}"
             for number in numbers
         )
-        ratio = f"{self.ratio:.3g} ±{self.spread / self.ratio:.0%}"
+        ratio = f"{self.ratio:.3g} ±{self.spread / self.ratio:.0%}" if self.ratio else "0"
         target = "" if self.target is None else f"≤ {self.target:.3g}"
         return (
             self.what, self.backend, ours, self.against, theirs, ratio, target, self.result, floor

@@ -25,13 +25,15 @@ class Samples:
 
     def median(self, name: str) -> float:
         """Give the median of a contender's samples."""
+        if not all(self.values[name]):  # pyperf knows no 0
+            return statistics.median(self.values[name])
         run = pyperf.Run(self.values[name], metadata={"name": name}, collect_metadata=False)
         return pyperf.Benchmark([run]).median()
 
     def ratio(self, name: str, other: str) -> tuple[float, float]:
         """Give the median ratio of two contenders, and how far a ratio is from it."""
         pairs = zip(self.values[name], self.values[other], strict=True)
-        ratios = [mine / theirs for mine, theirs in pairs]
+        ratios = [mine / theirs if mine else 0.0 for mine, theirs in pairs]
         middle = statistics.median(ratios)
         return middle, statistics.median(abs(ratio - middle) for ratio in ratios)
 
