@@ -103,7 +103,7 @@ async def test_a_script_finds_each_part_that_is_missing(
     killer = KILLERS[mutant.__name__]
     tries = [killer] * 50  # trio shuffles tasks
     assert await first_fault(tries) is None
-    monkeypatch.setattr("aiowire.backends._uses.Waiters", mutant)
+    monkeypatch.setattr("aiowire.zmq._socket.Waiters", mutant)
     assert await first_fault(tries) is not None
 
 
@@ -114,7 +114,7 @@ async def test_all_scripts_find_each_part_that_is_missing(
     mutant: type[Waiters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody tells where to look; without stress, only among the scripts that begin likewise."""
-    monkeypatch.setattr("aiowire.backends._uses.Waiters", mutant)
+    monkeypatch.setattr("aiowire.zmq._socket.Waiters", mutant)
     killer = KILLERS[mutant.__name__]
     scripts = all_scripts(len(killer)) if STRESS else endings(killer, 2)
     several_times = (each for script in scripts for each in [script] * (1 if STRESS else 5))
@@ -155,7 +155,7 @@ class Faulty(Waiters):
         if self.faults.random() < 0.3:
             await checkpoint()
         if self.faults.random() < 0.3:
-            self._get(zmq.EVENTS)
+            self.get(zmq.EVENTS)
             self.called()
 
     async def _park(self, waiter: Waiter, looked: bool) -> None:
@@ -175,7 +175,7 @@ class Faulty(Waiters):
 @scripted
 @pytest.mark.stress
 async def test_disturbed_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiowire.backends._uses.Waiters", Faulty)
+    monkeypatch.setattr("aiowire.zmq._socket.Waiters", Faulty)
     Faulty.faults = random.Random(SEED)
     scripts = random_scripts(20_000 if STRESS else 500, 10)
     assert await first_fault(scripts, yields=True) is None, f"seed {SEED}"

@@ -33,7 +33,7 @@ from .._wire import AnyWire, expose
 from ._protocol import next_pause
 from ._waiters import Waiters
 
-__all__ = ["Restarts", "Uses", "UsesOfPlain", "begins_with", "check_socket", "events_of"]
+__all__ = ["Restarts", "Uses", "begins_with", "check_socket", "events_of"]
 
 RECEIVING = ("recv", "recv_into")
 OPTIONS = ("get", "getsockopt", "set", "setsockopt")
@@ -69,33 +69,10 @@ def events_of(socket: Any, get: Callable[[int], Any]) -> int:
 
 
 class Uses:
-    """The uses of one socket, for all who wait for it.
-
-    :param get: reads an option of the socket, and tells nobody
-    :param name: the socket, for messages
-    """
-
-    def __init__(self, get: Callable[[int], Any], name: str) -> None:
-        self.get = get
-        self.waiters = Waiters(get, name)
-        self.receives = 0  # how often the socket was asked to receive
-        self.waiting: list[Callable[[], object]] = []  # who else is called after each use
-
-    def tell(self) -> None:
-        """Let all who wait look again."""
-        self.waiters.called()
-        for look in tuple(self.waiting):
-            look()
-
-    def leave(self) -> None:
-        """Watch no longer."""
-
-
-class UsesOfPlain(Uses):
     """The uses of a plain socket, as far as they are made by this object."""
 
     def __init__(self, socket: Any) -> None:
-        super().__init__(socket.get, repr(socket))
+        self.waiters = Waiters(socket.get, repr(socket))
         self.waiters.first_recheck = self.waiters.longest_recheck = math.inf
         self._users = 0
         self._thread = get_ident()
@@ -104,7 +81,7 @@ class UsesOfPlain(Uses):
         self._methods = {name: self._telling(getattr(socket, name), name) for name in METHODS}
 
     @classmethod
-    def of(cls, socket: Any) -> UsesOfPlain:
+    def of(cls, socket: Any) -> Uses:
         """Begin to watch a socket, or join those who do."""
         shared: Any = getattr(socket.__dict__.get("recv"), "uses", None)
         uses = shared if isinstance(shared, cls) else cls(socket)
@@ -128,7 +105,7 @@ class UsesOfPlain(Uses):
     def tell(self) -> None:
         """Let all who wait look again, unless the socket is used in a thread that is not theirs."""
         if get_ident() == self._thread:
-            super().tell()
+            self.waiters.called()
 
     def _telling(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
         counts = name in RECEIVING
@@ -138,11 +115,11 @@ class UsesOfPlain(Uses):
             try:
                 result = method(*args, **kwargs)
             except zmq.ZMQError:
-                self.receives += counts
+                self.waiters.receives += counts
                 self.tell()
                 raise
-            self.receives += counts
-            if self.waiting or self.waiters:
+            self.waiters.receives += counts
+            if self.waiters or self.waiters.told:
                 self.tell()
             return result
 
@@ -153,8 +130,8 @@ class UsesOfPlain(Uses):
 class Restarts:
     """Says when the wire of a socket that has something to receive may be started."""
 
-    def __init__(self, uses: Uses, *, receives: bool) -> None:
-        self._uses = uses
+    def __init__(self, waiters: Waiters, *, receives: bool) -> None:
+        self._waiters = waiters
         self._receives = receives  # what need not be seen
         self._at_start = -1  # how often the socket was asked when the wire was last started
         self._pause = 0.0
@@ -162,13 +139,13 @@ class Restarts:
 
     def empty(self) -> None:
         """Note that there is nothing to receive."""
-        if self._at_start == self._uses.receives:
+        if self._at_start == self._waiters.receives:
             self._receives = True  # unseen
         self._at_start = -1
 
     def start(self) -> bool:
         """Say whether to start the wire now, and note that."""
-        receives = self._uses.receives
+        receives = self._waiters.receives
         if receives != self._at_start or self._receives:
             self._at_start = receives
             self._pause = 0.0

@@ -83,9 +83,12 @@ from .._chain import SLICE
 from ._owned import Owned
 from ._protocol import POLLIN, POLLOUT
 
-__all__ = ["Waiters"]
+__all__ = ["TAKES", "Waiters"]
 
 T = TypeVar("T")
+
+#: Said of a call that takes a message from the socket.
+TAKES = 16
 
 #: How often, in seconds, a call is made again that was refused although the socket is ready.
 RETRY = 0.02
@@ -123,7 +126,7 @@ class Waiters(Owned):
     """
 
     def __init__(self, get: Callable[[int], Any], name: str) -> None:
-        self._get = get
+        self.get = get
         super().__init__(name)
         self._token: object = None  # of the event loop in which they wait
         self._fd = -1
@@ -137,6 +140,8 @@ class Waiters(Owned):
         self._dry = 0  # the directions in which the last call had to wait
         self._is_quick = False  # but not for long
         self._until = 0.0  # when the other tasks are to get a turn
+        self.receives = 0  # how often the socket was asked to receive
+        self.told: list[Callable[[], object]] = []  # who else is called after each call
         #: After how many seconds the leader looks although nobody has told it to; they double.
         self.first_recheck = self.longest_recheck = RECHECK
         #: How often the socket was found ready without anybody having told.
@@ -153,7 +158,8 @@ class Waiters(Owned):
     ) -> T:
         """Make a call as soon as it can be made.
 
-        :param flags: the directions in which the socket has to be ready
+        :param flags: the directions in which the socket has to be ready, and :data:`TAKES` if the
+            call receives
         :param timeout: gives the seconds after which to give up; it is called if it has to wait
         :param call: raises :exc:`zmq.Again` if it cannot be made yet
         :raises zmq.Again: when the time is up
@@ -168,13 +174,36 @@ class Waiters(Owned):
             self._until = monotonic() + SLICE
         if self._end is not None:
             self.claim()
+        if flags & TAKES:
+            self.receives += 1
+        if not self._dry & flags and (not self._all or self._is_free(flags)):
+            try:
+                return call(*args)
+            except zmq.Again:
+                pass
+            except zmq.ZMQError as exc:
+                self._fail(exc)
+                raise
+            finally:
+                if self._all or self.told:
+                    self.called()
+        return await self._perform_later(flags, timeout, call, args)
+
+    async def _perform_later(
+        self,
+        flags: int,
+        timeout: Callable[[], float],
+        call: Callable[..., T],
+        args: tuple[Any, ...],
+    ) -> T:
+        """Make a call that will have to wait: it was refused, or it is not its turn.
+
+        Or it is to be expected, as the last one had to: to be refused costs more than to look.
+        """
+        seconds = self._call(timeout, ())
         looked = False
-        seconds = -1.0
-        if self._is_free(flags):
-            if self._dry & flags and self._fd >= 0:
-                # The last call had to wait, and to be refused costs more than to look first.
-                seconds = self._call(timeout, ())
-                looked = not self._is_ready(flags)
+        if self._dry & flags and self._is_free(flags):
+            looked = not self._is_ready(flags)
             if not looked:
                 try:
                     result = self._call(call, args)
@@ -185,9 +214,7 @@ class Waiters(Owned):
                     return result
                 finally:
                     self.called()
-        if seconds < 0:
-            seconds = self._call(timeout, ())
-        if seconds == 0:
+        if not seconds:
             raise zmq.Again
         waiter = Waiter(flags)
         self._enter(waiter)
@@ -203,9 +230,7 @@ class Waiters(Owned):
 
     def _is_free(self, flags: int) -> bool:
         """Say whether nobody waits who is to be served first."""
-        return not self._all or not any(
-            queue and flags & flag for flag, queue in self._queues.items()
-        )
+        return not any(queue and flags & flag for flag, queue in self._queues.items())
 
     def _is_ready(self, flags: int) -> bool:
         return bool(self.refresh() & flags)
@@ -216,10 +241,13 @@ class Waiters(Owned):
         except zmq.Again:
             raise
         except zmq.ZMQError as exc:
-            if exc.errno in (zmq.ETERM, zmq.ENOTSOCK):
-                self.end(exc)
-                self.claim()
+            self._fail(exc)
             raise
+
+    def _fail(self, exc: zmq.ZMQError) -> None:
+        if exc.errno in (zmq.ETERM, zmq.ENOTSOCK):
+            self.end(exc)
+            self.claim()
 
     async def _wait(
         self, waiter: Waiter, looked: bool, call: Callable[..., T], args: tuple[Any, ...]
@@ -247,7 +275,7 @@ class Waiters(Owned):
         self._token = token
         self._dry |= waiter.flags
         if self._fd < 0:
-            self._fd = os.dup(self._get(zmq.FD))
+            self._fd = os.dup(self.get(zmq.FD))
         self._all[waiter] = None
         for flag, queue in self._queues.items():
             if waiter.flags & flag:
@@ -337,6 +365,8 @@ class Waiters(Owned):
         """Look, if anybody waits, after a call on the socket."""
         if self._all:
             self.refresh()
+        for look in tuple(self.told):
+            look()
 
     def refresh(self) -> int:
         """Look what the socket can do, and wake who has waited longest for that.
@@ -346,7 +376,7 @@ class Waiters(Owned):
         if self._end is not None:
             return 0
         try:
-            events: int = self._get(zmq.EVENTS)
+            events: int = self.get(zmq.EVENTS)
         except zmq.ZMQError as exc:
             self.end(exc)
             return 0

@@ -17,11 +17,12 @@ import anyio
 import zmq
 
 from ._protocol import POLLOUT, Readiness
-from ._uses import Restarts, Uses, UsesOfPlain, begins_with, check_socket, events_of
+from ._uses import Restarts, Uses, begins_with, check_socket, events_of
 
 if TYPE_CHECKING:
     from .._wire import AnyWire
     from ._arrivals import Arrivals
+    from ._waiters import Waiters
 
 __all__ = ["SocketReadiness"]
 
@@ -38,16 +39,19 @@ class SocketReadiness(Readiness):
         self._interval = interval_seconds
 
     def open(self, arrivals: Arrivals | None) -> None:
-        uses: Uses | None = self._socket.__dict__.get("_uses")
-        self._uses = UsesOfPlain.of(self._socket) if uses is None else uses
-        self._restarts = Restarts(self._uses, receives=self._receives)
-        if uses is None and self._interval < math.inf:
-            waiters = self._uses.waiters
-            waiters.longest_recheck = min(waiters.longest_recheck, self._interval)
-            waiters.first_recheck = min(FIRST_LOOK, self._interval)
+        self._uses: Uses | None = None
+        if "_waiters" not in self._socket.__dict__:
+            self._uses = Uses.of(self._socket)
+        self._waiters: Waiters = self._socket._waiters if self._uses is None else self._uses.waiters
+        self._restarts = Restarts(self._waiters, receives=self._receives)
+        if self._uses is not None and self._interval < math.inf:
+            longest = min(self._waiters.longest_recheck, self._interval)
+            self._waiters.longest_recheck = longest
+            self._waiters.first_recheck = min(FIRST_LOOK, longest)
 
     def close(self) -> None:
-        self._uses.leave()
+        if self._uses is not None:
+            self._uses.leave()
 
     async def wait(self, flags: int) -> bool:
         while True:
@@ -60,13 +64,13 @@ class SocketReadiness(Readiness):
         self._restarts.empty()
 
         def look() -> int:
-            ready: int = self._uses.get(zmq.EVENTS) & flags
+            ready: int = self._waiters.get(zmq.EVENTS) & flags
             if not ready:
                 raise zmq.Again
             return ready
 
         try:
-            return await self._uses.waiters.perform(flags, lambda: math.inf, look)
+            return await self._waiters.perform(flags, lambda: math.inf, look)
         except anyio.ClosedResourceError:
             self._events()  # which says that it was closed while it was watched
             raise
@@ -74,15 +78,15 @@ class SocketReadiness(Readiness):
     async def _pause(self, seconds: float) -> None:
         """Give a wire time to receive that has not yet; go on when the socket is used."""
         used = anyio.Event()
-        self._uses.waiting.append(used.set)
+        self._waiters.told.append(used.set)
         try:
             with anyio.move_on_after(seconds):
                 await used.wait()
         finally:
-            self._uses.waiting.remove(used.set)
+            self._waiters.told.remove(used.set)
 
     def used(self) -> None:
-        self._uses.tell()
+        self._waiters.called()
 
     def still(self, flags: int) -> bool:
         return bool(self._events() & flags)
@@ -91,6 +95,6 @@ class SocketReadiness(Readiness):
         self._events()
 
     def _events(self) -> int:
-        events = events_of(self._socket, self._uses.get)
-        self._uses.waiters.called()  # for to read the events is a call too
+        events = events_of(self._socket, self._waiters.get)
+        self._waiters.called()  # for to read the events is a call too
         return events

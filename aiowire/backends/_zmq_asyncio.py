@@ -16,7 +16,7 @@ import anyio
 import zmq.asyncio
 
 from ._protocol import POLLOUT, Readiness
-from ._uses import Restarts, UsesOfPlain, check_socket, events_of
+from ._uses import Restarts, Uses, check_socket, events_of
 
 if TYPE_CHECKING:
     from ._arrivals import Arrivals
@@ -46,15 +46,15 @@ class AsyncioSocketReadiness(Readiness):
     def open(self, arrivals: Arrivals | None) -> None:
         # A plain socket, the shadow of this one, through which all its messages pass.
         self._thread = get_ident()
-        self._uses = UsesOfPlain.of(self._socket._shadow_sock)
-        self._restarts = Restarts(self._uses, receives=False)
+        self._uses = Uses.of(self._socket._shadow_sock)
+        self._restarts = Restarts(self._uses.waiters, receives=False)
 
     def close(self) -> None:
         self._uses.leave()
 
     async def wait(self, flags: int) -> bool:
         self._check_backend()
-        self._uses.waiting.append(self._look)
+        self._uses.waiters.told.append(self._look)
         try:
             while True:
                 ready = await self._poll(flags)
@@ -65,7 +65,7 @@ class AsyncioSocketReadiness(Readiness):
                 self._pausing = None
         finally:
             self._pausing = None
-            self._uses.waiting.remove(self._look)
+            self._uses.waiters.told.remove(self._look)
 
     async def _poll(self, flags: int) -> int:
         self.check()

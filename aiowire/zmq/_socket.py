@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import zmq
 from zmq.utils import jsonapi
 
 from ..backends._protocol import POLLIN, POLLOUT, check_flags
-from ..backends._uses import Uses
-from ..backends._waiters import Waiters
+from ..backends._waiters import TAKES, Waiters
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
@@ -60,7 +59,6 @@ class Socket(zmq.Socket[Any]):
     """
 
     # What ZeroMQ has no option for has to be declared.
-    _uses: Uses
     _waiters: Waiters
     _plain: zmq.Socket[bytes]
 
@@ -79,8 +77,7 @@ class Socket(zmq.Socket[Any]):
         )
         # Not a shadow of this object, which would keep it alive, but of what is underneath.
         self._plain = zmq.Socket(shadow=self.underlying, copy_threshold=copy_threshold)
-        self._uses = Uses(self._plain.get, repr(self))
-        self._waiters = self._uses.waiters
+        self._waiters = Waiters(self._plain.get, repr(self))
         try:
             self._plain.get(zmq.FD)
         except zmq.ZMQError as exc:
@@ -115,26 +112,23 @@ class Socket(zmq.Socket[Any]):
 
     # The primitives.
 
-    async def _receive(self, call: Callable[..., T], flags: int, *args: Any) -> T:
+    def _receive(self, call: Callable[..., T], flags: int, *args: Any) -> Coroutine[Any, Any, T]:
         timeout = at_once if flags & DONTWAIT else self._receive_seconds
-        try:
-            return await self._waiters.perform(POLLIN, timeout, call, flags | DONTWAIT, *args)
-        finally:
-            self._uses.receives += 1
-            if self._uses.waiting:
-                self._uses.tell()
+        return self._waiters.perform(POLLIN | TAKES, timeout, call, flags | DONTWAIT, *args)
 
     def _receive_seconds(self) -> float:
         return seconds_of(self._plain.get(zmq.RCVTIMEO))
 
-    async def _send(self, call: Callable[..., T], message: Any, flags: int, *args: Any) -> T:
+    def _send(
+        self, call: Callable[..., T], message: Any, flags: int, *args: Any
+    ) -> Coroutine[Any, Any, T]:
         if flags & SNDMORE:
             raise ValueError(
                 "SNDMORE would send a part of a message, which other tasks could tear; "
                 "send all parts at once: send_multipart([...])"
             )
         timeout = at_once if flags & DONTWAIT else self._send_seconds
-        return await self._waiters.perform(POLLOUT, timeout, call, message, flags | DONTWAIT, *args)
+        return self._waiters.perform(POLLOUT, timeout, call, message, flags | DONTWAIT, *args)
 
     def _send_seconds(self) -> float:
         return seconds_of(self._plain.get(zmq.SNDTIMEO))
