@@ -22,7 +22,8 @@ In which order to read the files, each of which uses only those above it::
     _context    a stretch of a task in a context of its own
     _worker     the tasks that run chains
     _loop       EventLoop
-    backends/   the kinds of readiness
+    backends/   the kinds of readiness; how tasks wait for ZeroMQ
+    zmq/        awaitable ZeroMQ sockets, for programs that import aiowire.zmq
     _watch      what runs in a poller
     _poller     Poller
     _signals    SIGINT and SIGTERM

@@ -12,8 +12,9 @@ from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiowire.backends import _waiters
-from aiowire.backends._waiters import Waiter, Waiters
+from aiowire.backends import _calls, _waiters
+from aiowire.backends._calls import Calls
+from aiowire.backends._waiters import Waiter
 
 from .native import eager_tasks, native_tasks, needs_eager_tasks, on_asyncio
 from .support import STRESS
@@ -28,7 +29,7 @@ SEED = random.randrange(2**32)
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be found but by the protocol, and no turn be given but where a script does."""
     monkeypatch.setattr(_waiters, "RECHECK", float("inf"))
-    monkeypatch.setattr(_waiters, "SLICE", float("inf"))
+    monkeypatch.setattr(_calls, "SLICE", float("inf"))
     monkeypatch.setattr(_waiters, "QUICK", 0)
 
 
@@ -98,12 +99,12 @@ KILLERS = {
 @scripted
 @pytest.mark.parametrize("mutant", MUTANTS)
 async def test_a_script_finds_each_part_that_is_missing(
-    mutant: type[Waiters], monkeypatch: pytest.MonkeyPatch
+    mutant: type[Calls], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killer = KILLERS[mutant.__name__]
     tries = [killer] * 50  # trio shuffles tasks
     assert await first_fault(tries) is None
-    monkeypatch.setattr("aiowire.zmq._socket.Waiters", mutant)
+    monkeypatch.setattr("aiowire.zmq._socket.Calls", mutant)
     assert await first_fault(tries) is not None
 
 
@@ -111,10 +112,10 @@ async def test_a_script_finds_each_part_that_is_missing(
 @pytest.mark.stress
 @pytest.mark.parametrize("mutant", MUTANTS)
 async def test_all_scripts_find_each_part_that_is_missing(
-    mutant: type[Waiters], monkeypatch: pytest.MonkeyPatch
+    mutant: type[Calls], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody tells where to look; without stress, only among the scripts that begin likewise."""
-    monkeypatch.setattr("aiowire.zmq._socket.Waiters", mutant)
+    monkeypatch.setattr("aiowire.zmq._socket.Calls", mutant)
     killer = KILLERS[mutant.__name__]
     scripts = all_scripts(len(killer)) if STRESS else endings(killer, 2)
     several_times = (each for script in scripts for each in [script] * (1 if STRESS else 5))
@@ -146,7 +147,7 @@ async def test_any_script(actions: list[str], yields: bool) -> None:
 # Faults at each step of the protocol.
 
 
-class Faulty(Waiters):
+class Faulty(Calls):
     """At each step other tasks get a turn, or a call takes the wake-ups away."""
 
     faults = random.Random(0)
@@ -175,7 +176,7 @@ class Faulty(Waiters):
 @scripted
 @pytest.mark.stress
 async def test_disturbed_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiowire.zmq._socket.Waiters", Faulty)
+    monkeypatch.setattr("aiowire.zmq._socket.Calls", Faulty)
     Faulty.faults = random.Random(SEED)
     scripts = random_scripts(20_000 if STRESS else 500, 10)
     assert await first_fault(scripts, yields=True) is None, f"seed {SEED}"

@@ -6,10 +6,11 @@ from typing import Any
 
 from anyio.lowlevel import checkpoint
 
-from aiowire.backends._waiters import Waiter, Waiters
+from aiowire.backends._calls import Calls
+from aiowire.backends._waiters import Waiter
 
 
-class NoLookAfterCalls(Waiters):
+class NoLookAfterCalls(Calls):
     """Calls take wake-ups and tell nobody."""
 
     def called(self) -> None:
@@ -20,7 +21,7 @@ class NoLookAfterCalls(Waiters):
         super().called()
 
 
-class NoLookBeforeSleep(Waiters):
+class NoLookBeforeSleep(Calls):
     """Who had to wait the last time goes to sleep at once."""
 
     def _is_ready(self, flags: int) -> bool:
@@ -30,14 +31,14 @@ class NoLookBeforeSleep(Waiters):
         await super()._park(waiter, looked=True)
 
 
-class NoElection(Waiters):
+class NoElection(Calls):
     """When the leader has gone nobody listens."""
 
     def _elect(self) -> None:
         pass
 
 
-class NoHandingOn(Waiters):
+class NoHandingOn(Calls):
     """Who goes takes along the wake-up that it did not use, and the duty to listen."""
 
     def _leave(self, waiter: Waiter) -> None:
@@ -48,7 +49,7 @@ class NoHandingOn(Waiters):
             self.called = called  # type: ignore[method-assign]
 
 
-class WakeNewest(Waiters):
+class WakeNewest(Calls):
     """Who came last is served first."""
 
     def _wake_ready(self, events: int) -> None:
@@ -57,14 +58,14 @@ class WakeNewest(Waiters):
                 self._wake(next(reversed(queue)))
 
 
-class Barging(Waiters):
+class Barging(Calls):
     """Who comes does not care for those who wait."""
 
     def _is_free(self, flags: int) -> bool:
         return True
 
 
-class WaitAfterCall(Waiters):
+class WaitAfterCall(Calls):
     """There is a wait between the call and the return."""
 
     async def perform(self, *args: Any) -> Any:
@@ -73,7 +74,7 @@ class WaitAfterCall(Waiters):
         return result
 
 
-class DeafLeader(Waiters):
+class DeafLeader(Calls):
     """The leader cannot be woken but by the descriptor, which calls may have silenced."""
 
     def _wake(self, waiter: Waiter) -> None:

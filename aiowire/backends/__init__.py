@@ -3,8 +3,12 @@
 There is one small protocol, :class:`Readiness`, and one file for each kind: descriptors of the
 operating system (``_descriptor.py``, with ``_arrivals.py`` and ``_unread.py`` to notice new input),
 ZeroMQ sockets (``_zeromq.py``) and those of ``zmq.asyncio`` (``_zmq_asyncio.py``), with
-``_uses.py`` to notice what is done with them. A source of your own is an object of a class that
-derives from :class:`Readiness`.
+``_uses.py`` to notice what is done with plain ones. A source of your own is an object of a class
+that derives from :class:`Readiness`.
+
+How tasks wait for a ZeroMQ socket, be they pollers or those that await :mod:`aiowire.zmq`, is the
+theory and the code of ``_waiters.py``, with ``_calls.py`` for the calls that they make and
+``_owned.py`` for who may.
 
 None of these is an event loop: anyio has removed that difference.
 """

@@ -30,8 +30,8 @@ import anyio
 import zmq
 
 from .._wire import AnyWire, expose
+from ._calls import Calls
 from ._protocol import next_pause
-from ._waiters import Waiters
 
 __all__ = ["Restarts", "Uses", "begins_with", "check_socket", "events_of"]
 
@@ -72,7 +72,7 @@ class Uses:
     """The uses of a plain socket, as far as they are made by this object."""
 
     def __init__(self, socket: Any) -> None:
-        self.waiters = Waiters(socket.get, repr(socket))
+        self.waiters = Calls(socket.get, repr(socket))
         self.waiters.first_recheck = self.waiters.longest_recheck = math.inf
         self._users = 0
         self._thread = get_ident()
@@ -130,7 +130,7 @@ class Uses:
 class Restarts:
     """Says when the wire of a socket that has something to receive may be started."""
 
-    def __init__(self, waiters: Waiters, *, receives: bool) -> None:
+    def __init__(self, waiters: Calls, *, receives: bool) -> None:
         self._waiters = waiters
         self._receives = receives  # what need not be seen
         self._at_start = -1  # how often the socket was asked when the wire was last started

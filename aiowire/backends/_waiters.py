@@ -65,30 +65,20 @@ are failures of this kind.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import select
-import sys
-from _thread import get_ident
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import cache
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import zmq
 
-from .._chain import SLICE
 from ._owned import Owned
 from ._protocol import POLLIN, POLLOUT
 
-__all__ = ["TAKES", "Waiters"]
-
-T = TypeVar("T")
-
-#: Said of a call that takes a message from the socket.
-TAKES = 16
+__all__ = ["Waiter", "Waiters"]
 
 #: How often, in seconds, a call is made again that was refused although the socket is ready.
 RETRY = 0.02
@@ -150,119 +140,6 @@ class Waiters(Owned):
     def __len__(self) -> int:
         """How many tasks wait."""
         return len(self._all)
-
-    # What tasks call.
-
-    async def perform(
-        self, flags: int, timeout: Callable[[], float], call: Callable[..., T], *args: Any
-    ) -> T:
-        """Make a call as soon as it can be made.
-
-        :param flags: the directions in which the socket has to be ready, and :data:`TAKES` if the
-            call receives
-        :param timeout: gives the seconds after which to give up; it is called if it has to wait
-        :param call: raises :exc:`zmq.Again` if it cannot be made yet
-        :raises zmq.Again: when the time is up
-        """
-        if self._thread != get_ident():
-            self.claim()
-            protect_from_interrupts(sys.modules.get("trio"))
-        if monotonic() < self._until:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await anyio.lowlevel.checkpoint()
-            self._until = monotonic() + SLICE
-        if self._end is not None:
-            self.claim()
-        if flags & TAKES:
-            self.receives += 1
-        if not self._dry & flags and (not self._all or self._is_free(flags)):
-            try:
-                return call(*args)
-            except zmq.Again:
-                pass
-            except zmq.ZMQError as exc:
-                self._fail(exc)
-                raise
-            finally:
-                if self._all or self.told:
-                    self.called()
-        return await self._perform_later(flags, timeout, call, args)
-
-    async def _perform_later(
-        self,
-        flags: int,
-        timeout: Callable[[], float],
-        call: Callable[..., T],
-        args: tuple[Any, ...],
-    ) -> T:
-        """Make a call that will have to wait: it was refused, or it is not its turn.
-
-        Or it is to be expected, as the last one had to: to be refused costs more than to look.
-        """
-        seconds = self._call(timeout, ())
-        looked = False
-        if self._dry & flags and self._is_free(flags):
-            looked = not self._is_ready(flags)
-            if not looked:
-                try:
-                    result = self._call(call, args)
-                except zmq.Again:
-                    pass
-                else:
-                    self._dry &= ~flags
-                    return result
-                finally:
-                    self.called()
-        if not seconds:
-            raise zmq.Again
-        waiter = Waiter(flags)
-        self._enter(waiter)
-        try:
-            if seconds == math.inf:
-                return await self._wait(waiter, looked, call, args)
-            with anyio.move_on_after(seconds):
-                return await self._wait(waiter, looked, call, args)
-        finally:
-            self._leave(waiter)
-            self._until = monotonic() + SLICE
-        raise zmq.Again
-
-    def _is_free(self, flags: int) -> bool:
-        """Say whether nobody waits who is to be served first."""
-        return not any(queue and flags & flag for flag, queue in self._queues.items())
-
-    def _is_ready(self, flags: int) -> bool:
-        return bool(self.refresh() & flags)
-
-    def _call(self, call: Callable[..., T], args: tuple[Any, ...]) -> T:
-        try:
-            return call(*args)
-        except zmq.Again:
-            raise
-        except zmq.ZMQError as exc:
-            self._fail(exc)
-            raise
-
-    def _fail(self, exc: zmq.ZMQError) -> None:
-        if exc.errno in (zmq.ETERM, zmq.ENOTSOCK):
-            self.end(exc)
-            self.claim()
-
-    async def _wait(
-        self, waiter: Waiter, looked: bool, call: Callable[..., T], args: tuple[Any, ...]
-    ) -> T:
-        while True:
-            await self._park(waiter, looked)
-            looked = False
-            for _ in range(2):  # it may have become possible between the call and the look
-                try:
-                    return self._call(call, args)
-                except zmq.Again:
-                    if not self.refresh() & waiter.flags:
-                        break
-            else:
-                self._refuse(waiter)
 
     # Waiting.
 
@@ -443,14 +320,3 @@ def has_input(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-@cache
-def protect_from_interrupts(trio: Any) -> None:
-    """Keep Ctrl-C out of a call, on trio, which raises it between any two instructions.
-
-    Of a message of several parts the first ones would be lost, and the next to receive would take
-    the last ones for a message.
-    """
-    if trio is not None:
-        trio.lowlevel.enable_ki_protection(Waiters.perform)

@@ -22,7 +22,7 @@ from ._uses import Restarts, Uses, begins_with, check_socket, events_of
 if TYPE_CHECKING:
     from .._wire import AnyWire
     from ._arrivals import Arrivals
-    from ._waiters import Waiters
+    from ._calls import Calls
 
 __all__ = ["SocketReadiness"]
 
@@ -42,7 +42,7 @@ class SocketReadiness(Readiness):
         self._uses: Uses | None = None
         if "_waiters" not in self._socket.__dict__:
             self._uses = Uses.of(self._socket)
-        self._waiters: Waiters = self._socket._waiters if self._uses is None else self._uses.waiters
+        self._waiters: Calls = self._socket._waiters if self._uses is None else self._uses.waiters
         self._restarts = Restarts(self._waiters, receives=self._receives)
         if self._uses is not None and self._interval < math.inf:
             longest = min(self._waiters.longest_recheck, self._interval)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 import zmq
 from zmq.utils import jsonapi
 
+from ..backends._calls import TAKES, Calls
 from ..backends._protocol import POLLIN, POLLOUT, check_flags
-from ..backends._waiters import TAKES, Waiters
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
@@ -59,7 +59,7 @@ class Socket(zmq.Socket[Any]):
     """
 
     # What ZeroMQ has no option for has to be declared.
-    _waiters: Waiters
+    _waiters: Calls
     _plain: zmq.Socket[bytes]
 
     def __init__(
@@ -71,13 +71,13 @@ class Socket(zmq.Socket[Any]):
         copy_threshold: int | None = None,
     ) -> None:
         # Options are read while a socket is made; nobody waits for it by then.
-        self._waiters = Waiters(lambda option: 0, "a socket")
+        self._waiters = Calls(lambda option: 0, "a socket")
         super().__init__(  # type: ignore[call-overload]
             ctx_or_socket, socket_type, shadow=shadow, copy_threshold=copy_threshold
         )
         # Not a shadow of this object, which would keep it alive, but of what is underneath.
         self._plain = zmq.Socket(shadow=self.underlying, copy_threshold=copy_threshold)
-        self._waiters = Waiters(self._plain.get, repr(self))
+        self._waiters = Calls(self._plain.get, repr(self))
         try:
             self._plain.get(zmq.FD)
         except zmq.ZMQError as exc:
