@@ -5,6 +5,10 @@ Each round ends in silence: nothing is done with the socket that would rescue wh
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -16,8 +20,9 @@ import zmq
 from anyio.lowlevel import checkpoint
 
 import aiowire.zmq
-from aiowire.backends import _waiters
+from aiowire.backends import _calls, _waiters
 
+from .native import on_asyncio, times_out
 from .support import STRESS, Log
 
 ROUNDS = 10_000 if STRESS else 60
@@ -414,3 +419,143 @@ async def test_receivers_are_served_in_turn() -> None:
             tasks.cancel_scope.cancel()
     assert sum(shares) == 800
     assert max(shares) <= 105
+
+
+# What nobody told, and what the price is.
+
+
+async def test_what_was_done_unseen_is_found_after_a_while_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_waiters, "RECHECK", 0.05)
+    log = Log()
+    with two() as (socket, peer):
+        shadow = zmq.Socket.shadow(socket.underlying)
+        for n in range(1, 4):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(receive, socket, log)
+                await parked(socket)
+                peer.send(b"hidden")
+                shadow.get(zmq.EVENTS)
+                with anyio.fail_after(5):
+                    await log.reach(n)
+            assert socket.missed_edges == n
+
+
+async def test_what_was_done_unseen_is_found_at_once_when_told() -> None:
+    log = Log()
+    with two() as (socket, peer):
+        shadow = zmq.Socket.shadow(socket.underlying)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive, socket, log)
+            await parked(socket)
+            peer.send(b"hidden")
+            shadow.get(zmq.EVENTS)
+            socket.refresh()
+            with anyio.fail_after(5):
+                await log.reach(1)
+        assert socket.missed_edges == 0
+
+
+async def test_a_socket_full_of_messages_leaves_turns_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """About one in a millisecond: each call takes 0.3 ms by this clock."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.0003
+        return now
+
+    turns = 0
+    with two(hwm=0) as (socket, peer):
+        for _ in range(1000):
+            peer.send(b"")
+        monkeypatch.setattr(_calls, "monotonic", clock)
+
+        async def tick() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tick)
+            for _ in range(1000):
+                await socket.recv()
+            tasks.cancel_scope.cancel()
+    assert turns >= 200
+
+
+async def test_receives_that_time_out_leave_nothing_behind() -> None:
+    number = ROUNDS * 10
+    with two() as (socket, _):
+
+        async def time_out(times: int) -> None:
+            for _ in range(times):
+                with anyio.CancelScope(deadline=anyio.current_time()):
+                    await socket.recv()
+                assert await socket.poll(0) == 0
+
+        await time_out(200)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            await time_out(number)
+            gc.collect()
+            grown = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert len(socket._waiters) == 0
+    assert grown < 2 * number + 5000
+
+
+# A message comes just when the receive times out.
+
+PACE = """
+import sys, time, zmq
+with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
+    socket.connect(sys.argv[1])
+    begun = time.monotonic()
+    for n in range(int(sys.argv[2])):
+        time.sleep(max(0, begun + n / 1000 - time.monotonic()))
+        socket.send(b"%d" % n)
+"""
+
+
+async def receive_all(number: int, within: Callable[..., Any]) -> None:
+    """Receive what another process sends each millisecond, with a time-out of a millisecond."""
+    received: list[int] = []
+    with aiowire.zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        command = [sys.executable, "-c", PACE, f"tcp://127.0.0.1:{port}", str(number)]
+
+        async def receive_one() -> None:
+            received.append(int(await socket.recv()))
+
+        process = subprocess.Popen(command)  # noqa: ASYNC220
+        try:
+            with anyio.fail_after(number / 1000 + 20):
+                while len(received) < number:
+                    await within(receive_one)
+        finally:
+            process.kill()
+            process.wait()
+    assert received == list(range(number))
+
+
+async def test_no_message_is_lost_by_time_outs() -> None:
+    async def within(receive_one: Any) -> None:
+        with anyio.move_on_after(0.001):
+            await receive_one()
+
+    await receive_all(10_000 if STRESS else 300, within)
+
+
+@on_asyncio
+async def test_no_message_is_lost_by_the_time_outs_of_asyncio() -> None:
+    async def within(receive_one: Any) -> None:
+        await times_out(receive_one(), 0.001)
+
+    await receive_all(10_000 if STRESS else 300, within)
