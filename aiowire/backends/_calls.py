@@ -20,12 +20,17 @@ import zmq
 from .._chain import SLICE
 from ._waiters import Waiter, Waiters
 
-__all__ = ["TAKES", "Calls"]
+__all__ = ["AT_ONCE", "TAKES", "Calls"]
 
 T = TypeVar("T")
 
 #: Said of a call that takes a message from the socket.
 TAKES = 16
+#: Said of a call that is tried at once, whoever waits, and whatever the events say.
+AT_ONCE = 32
+
+#: Those who are giving others a turn; only their number counts.
+giving: list[object] = []
 
 
 class Calls(Waiters):
@@ -36,25 +41,23 @@ class Calls(Waiters):
     ) -> T:
         """Make a call as soon as it can be made.
 
-        :param flags: the directions in which the socket has to be ready, and :data:`TAKES` if the
-            call receives
+        :param flags: the directions in which the socket has to be ready, and what is said of the
+            call: :data:`TAKES`, :data:`AT_ONCE`
         :param timeout: gives the seconds after which to give up; it is called if it has to wait
         :param call: raises :exc:`zmq.Again` if it cannot be made yet
         :raises zmq.Again: when the time is up
         """
         if self._thread != get_ident():
             self.claim()
-            protect_from_interrupts(sys.modules.get("trio"))
         if monotonic() < self._until:
             await anyio.lowlevel.checkpoint_if_cancelled()
         else:
-            await anyio.lowlevel.checkpoint()
-            self._until = monotonic() + SLICE
+            await self._give_turns()
         if self._end is not None:
             self.claim()
         if flags & TAKES:
             self.receives += 1
-        if not self._dry & flags and (not self._all or self._is_free(flags)):
+        if flags & AT_ONCE or (not self._dry & flags and (not self._all or self._is_free(flags))):
             try:
                 return call(*args)
             except zmq.Again:
@@ -82,6 +85,8 @@ class Calls(Waiters):
         looked = False
         if self._dry & flags and self._is_free(flags):
             looked = not self._is_ready(flags)
+            if self._end is not None:
+                self.claim()
             if not looked:
                 try:
                     result = self._call(call, args)
@@ -96,6 +101,8 @@ class Calls(Waiters):
             raise zmq.Again
         waiter = Waiter(flags)
         self._enter(waiter)
+        if not flags & AT_ONCE:
+            self._dry |= flags
         try:
             if seconds == math.inf:
                 return await self._wait(waiter, looked, call, args)
@@ -105,6 +112,19 @@ class Calls(Waiters):
             self._leave(waiter)
             self._until = monotonic() + SLICE
         raise zmq.Again
+
+    async def _give_turns(self) -> None:
+        """Let the others run, and share the time until the next turn among those who do likewise.
+
+        All of them go on in one pass of the event loop.
+        """
+        protect_from_interrupts(sys.modules.get("trio"))
+        giving.append(self)
+        try:
+            await anyio.lowlevel.checkpoint()
+        finally:
+            giving.pop()
+        self._until = monotonic() + SLICE / (1 + len(giving))
 
     def _is_free(self, flags: int) -> bool:
         """Say whether nobody waits who is to be served first."""
@@ -133,7 +153,9 @@ class Calls(Waiters):
         while True:
             await self._park(waiter, looked)
             looked = False
-            for _ in range(2):  # it may have become possible between the call and the look
+            for _ in range(
+                1 if waiter.is_refused else 2
+            ):  # it may have become possible between the call and the look
                 try:
                     return self._call(call, args)
                 except zmq.Again:

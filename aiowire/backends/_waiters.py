@@ -41,8 +41,8 @@ And a message leaves ZeroMQ only in the task that returns it, with no wait in be
 nothing to lose when that task is cancelled.
 
 *Refused in spite of the events* (4): such a task stands aside, so that others are not held up by
-it, and tries again when the descriptor has been readable, and every :data:`RETRY` seconds, for
-another call may have taken its wake-up while the events stayed the same.
+it, and tries again when the descriptor has been readable, and after :data:`RETRY` seconds and more,
+for another call may have taken its wake-up while the events stayed the same.
 
 *Answers that come at once*: where the last wait was short the leader looks in each turn of the
 event loop for a moment, and sleeps on the descriptor only then, which costs more than all the rest.
@@ -65,8 +65,10 @@ are failures of this kind.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
@@ -80,8 +82,10 @@ from ._protocol import POLLIN, POLLOUT
 
 __all__ = ["Waiter", "Waiters"]
 
-#: How often, in seconds, a call is made again that was refused although the socket is ready.
+#: After how many seconds a call is made again that was refused although the socket is ready. They
+#: double as long as nothing happens at all.
 RETRY = 0.02
+LONGEST_RETRY = 0.16
 
 #: How often, in seconds, the leader looks although nobody has told it to, unless it is told.
 RECHECK = 0.5
@@ -118,14 +122,15 @@ class Waiters(Owned):
     def __init__(self, get: Callable[[int], Any], name: str) -> None:
         self.get = get
         super().__init__(name)
-        self._token: object = None  # of the event loop in which they wait
+        self._token: Any = None  # of the event loop in which they wait
         self._fd = -1
         self._all: Queue = OrderedDict()
         self._queues: dict[int, Queue] = {POLLIN: OrderedDict(), POLLOUT: OrderedDict()}
         self._refused: Queue = OrderedDict()
+        self._retry = RETRY  # when these try again, in seconds
         self._leader: Waiter | None = None
         self._awake = 0  # how many are woken
-        self._is_listening = False
+        self._is_listening = self._is_closed = False
         self._edges = 0
         self._dry = 0  # the directions in which the last call had to wait
         self._is_quick = False  # but not for long
@@ -134,6 +139,8 @@ class Waiters(Owned):
         self.told: list[Callable[[], object]] = []  # who else is called after each call
         #: After how many seconds the leader looks although nobody has told it to; they double.
         self.first_recheck = self.longest_recheck = RECHECK
+        #: Whether the socket has to receive and to send in turns, as REQ and REP do.
+        self.takes_turns = False
         #: How often the socket was found ready without anybody having told.
         self.missed_edges = 0
 
@@ -150,7 +157,6 @@ class Waiters(Owned):
                 f"{self._name} is waited for in another event loop; use it in one at a time"
             )
         self._token = token
-        self._dry |= waiter.flags
         if self._fd < 0:
             self._fd = os.dup(self.get(zmq.FD))
         self._all[waiter] = None
@@ -167,6 +173,8 @@ class Waiters(Owned):
         self._doze(waiter)
         if self._leader is waiter:
             self._leader = None
+            if self._is_closed:
+                self._close_descriptor()
         self.called()
 
     async def _park(self, waiter: Waiter, looked: bool) -> None:
@@ -185,14 +193,11 @@ class Waiters(Owned):
             await self._spin(waiter)
         while not waiter.is_woken:
             if self._leader is waiter:
-                await self._listen(RETRY if waiter.is_refused else recheck)
+                await self._listen(min(recheck, self._retry) if self._refused else recheck)
                 recheck = min(2 * recheck, self.longest_recheck)
-            elif waiter.is_refused:
-                with anyio.move_on_after(RETRY):
-                    await self._sleep(waiter)
-                self._edges += not waiter.is_woken
             else:
-                await self._sleep(waiter)
+                waiter.event = anyio.Event()
+                await waiter.event.wait()
             if not waiter.is_woken:
                 self.refresh()
         self._is_quick = monotonic() - since < QUICK
@@ -206,30 +211,53 @@ class Waiters(Owned):
             await anyio.lowlevel.checkpoint()
             self.refresh()
 
-    async def _sleep(self, waiter: Waiter) -> None:
-        waiter.event = anyio.Event()
-        await waiter.event.wait()
-
     async def _listen(self, seconds: float) -> None:
-        """Sleep until the descriptor is readable, or the leader is woken."""
+        """Sleep until the descriptor is readable, the time is up, or the leader is woken.
+
+        An event loop that can call back does so in time. A cancel scope would cost more, and on
+        Python 3.10 swallow the cancellation of a task that comes in the same moment.
+        """
         is_edge = False
+        call_later = getattr(self._token.native_token, "call_later", None)
         self._is_listening = True
         try:
-            with anyio.move_on_after(seconds):
-                await anyio.wait_readable(self._fd)
-                is_edge = True
+            if call_later is None or seconds == math.inf:
+                with anyio.move_on_after(seconds):
+                    await anyio.wait_readable(self._fd)
+                    is_edge = True
+            else:
+                timer = call_later(seconds, self._stop_listening)
+                try:
+                    await anyio.wait_readable(self._fd)
+                    is_edge = True
+                finally:
+                    timer.cancel()
         except anyio.ClosedResourceError:
-            return
+            is_edge = False  # told to stop
         finally:
             self._is_listening = False
+        if self._leader is None or self._leader.is_woken:
+            return
+        if is_edge:
+            self._retry = RETRY
+        else:
+            self._retry = min(2 * self._retry, LONGEST_RETRY)
+            if not has_input(self._fd):
+                before = self._awake
+                self.refresh()
+                self.missed_edges += self._awake > before
         self._edges += 1
-        if not is_edge and not has_input(self._fd) and self._end is None:
-            before = self._awake
-            self.refresh()
-            self.missed_edges += self._awake > before
+
+    def _stop_listening(self) -> None:
+        """Let the leader go on."""
+        if self._is_listening:
+            self._is_listening = not notify_closing(self._fd)
 
     def _refuse(self, waiter: Waiter) -> None:
         """Let a task stand aside whose call was refused although the socket is ready."""
+        if not self._refused:
+            self._retry = RETRY
+            self._stop_listening()  # the leader, for it is to listen for less time now
         waiter.is_refused = True
         waiter.tried = self._edges
         self._refused[waiter] = None
@@ -257,6 +285,8 @@ class Waiters(Owned):
         except zmq.ZMQError as exc:
             self.end(exc)
             return 0
+        if self.takes_turns and events:
+            events = POLLIN | POLLOUT  # what is out of turn is refused at once, but has to be tried
         if self._all:
             self._wake_ready(events)
             self._elect()
@@ -290,9 +320,8 @@ class Waiters(Owned):
         if waiter is not self._leader:
             if waiter.event is not None:
                 waiter.event.set()
-        elif self._is_listening:
-            self._is_listening = False
-            anyio.notify_closing(self._fd)
+        else:
+            self._stop_listening()
 
     # The end.
 
@@ -310,9 +339,41 @@ class Waiters(Owned):
             self.check()
         if self._end is None:
             self.end(OSError(errno.ENOTSOCK, "it was closed"))
+        self._is_closed = True
+        if self._leader is None or self.is_forked:
+            self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        """Give back the descriptor, when nobody listens: its number may be another's at once."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def notify_closing(fd: int) -> bool:
+    """Wake who waits for a descriptor, also from a callback of asyncio's event loop.
+
+    There no task runs, and anyio may not see which event loop does. Where none runs at all nobody
+    can be woken, and it says so.
+    """
+    try:
+        anyio.notify_closing(fd)
+    except anyio.NoEventLoopError:
+        return "sniffio" in sys.modules and notify_asyncio(fd)
+    return True
+
+
+def notify_asyncio(fd: int) -> bool:
+    """Say to anyio that the event loop, if one runs, is asyncio's."""
+    library = sys.modules["sniffio"].current_async_library_cvar
+    before = library.set("asyncio")
+    try:
+        anyio.notify_closing(fd)
+    except RuntimeError:
+        return False
+    finally:
+        library.reset(before)
+    return True
 
 
 def has_input(fd: int) -> bool:

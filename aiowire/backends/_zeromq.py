@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import zmq
 
+from ._calls import AT_ONCE
 from ._protocol import POLLOUT, Readiness
 from ._uses import Restarts, Uses, begins_with, check_socket, events_of
 
@@ -70,7 +71,7 @@ class SocketReadiness(Readiness):
             return ready
 
         try:
-            return await self._waiters.perform(flags, lambda: math.inf, look)
+            return await self._waiters.perform(flags | AT_ONCE, lambda: math.inf, look)
         except anyio.ClosedResourceError:
             self._events()  # which says that it was closed while it was watched
             raise

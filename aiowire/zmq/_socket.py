@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 import zmq
 from zmq.utils import jsonapi
 
-from ..backends._calls import TAKES, Calls
+from ..backends._calls import AT_ONCE, TAKES, Calls
 from ..backends._protocol import POLLIN, POLLOUT, check_flags
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Socket(zmq.Socket[Any]):
 
     # What ZeroMQ has no option for has to be declared.
     _waiters: Calls
+    _send_flags: int
     _plain: zmq.Socket[bytes]
 
     def __init__(
@@ -78,6 +79,10 @@ class Socket(zmq.Socket[Any]):
         # Not a shadow of this object, which would keep it alive, but of what is underneath.
         self._plain = zmq.Socket(shadow=self.underlying, copy_threshold=copy_threshold)
         self._waiters = Calls(self._plain.get, repr(self))
+        kind = self._plain.type
+        self._waiters.takes_turns = kind in (zmq.REQ, zmq.REP)
+        # The events of a ROUTER do not say to whom it can send.
+        self._send_flags = POLLOUT | AT_ONCE if kind == zmq.ROUTER else POLLOUT
         try:
             self._plain.get(zmq.FD)
         except zmq.ZMQError as exc:
@@ -113,8 +118,11 @@ class Socket(zmq.Socket[Any]):
     # The primitives.
 
     def _receive(self, call: Callable[..., T], flags: int, *args: Any) -> Coroutine[Any, Any, T]:
-        timeout = at_once if flags & DONTWAIT else self._receive_seconds
-        return self._waiters.perform(POLLIN | TAKES, timeout, call, flags | DONTWAIT, *args)
+        if flags & DONTWAIT:
+            return self._waiters.perform(POLLIN | TAKES | AT_ONCE, at_once, call, flags, *args)
+        return self._waiters.perform(
+            POLLIN | TAKES, self._receive_seconds, call, flags | DONTWAIT, *args
+        )
 
     def _receive_seconds(self) -> float:
         return seconds_of(self._plain.get(zmq.RCVTIMEO))
@@ -127,8 +135,11 @@ class Socket(zmq.Socket[Any]):
                 "SNDMORE would send a part of a message, which other tasks could tear; "
                 "send all parts at once: send_multipart([...])"
             )
-        timeout = at_once if flags & DONTWAIT else self._send_seconds
-        return self._waiters.perform(POLLOUT, timeout, call, message, flags | DONTWAIT, *args)
+        if flags & DONTWAIT:
+            return self._waiters.perform(POLLOUT | AT_ONCE, at_once, call, message, flags, *args)
+        return self._waiters.perform(
+            self._send_flags, self._send_seconds, call, message, flags | DONTWAIT, *args
+        )
 
     def _send_seconds(self) -> float:
         return seconds_of(self._plain.get(zmq.SNDTIMEO))
@@ -302,9 +313,10 @@ class Socket(zmq.Socket[Any]):
         :param timeout: how many milliseconds to wait at most; ``None`` or -1 for ever
         :param flags: :data:`zmq.POLLIN`, :data:`zmq.POLLOUT` or both
         :return: in which of these directions it is ready; 0 when the time is up
-        :raises ValueError: for other flags
+        :raises ValueError: for other flags, and when ``timeout`` is NaN
+        :raises TypeError: when ``timeout`` is not a number
         """
-        seconds = math.inf if timeout is None else seconds_of(timeout)
+        seconds = check_timeout(timeout)
         flags = check_flags(flags)
 
         def look() -> int:
@@ -314,7 +326,7 @@ class Socket(zmq.Socket[Any]):
             return events
 
         try:
-            return await self._waiters.perform(flags, lambda: seconds, look)
+            return await self._waiters.perform(flags | AT_ONCE, lambda: seconds, look)
         except zmq.Again:
             return 0
 
@@ -412,3 +424,14 @@ def at_once() -> float:
 def seconds_of(milliseconds: Any) -> float:
     """Give a time-out as ZeroMQ has it in seconds: those below 0 never come."""
     return math.inf if milliseconds < 0 else milliseconds / 1000
+
+
+def check_timeout(timeout: object) -> float:
+    """Give a time-out in milliseconds, or ``None`` for ever, in seconds."""
+    if timeout is None:
+        return math.inf
+    if not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is a number of milliseconds or None, got {timeout!r}")
+    if math.isnan(timeout):
+        raise ValueError(f"timeout is a number of milliseconds or None, got {timeout!r}")
+    return seconds_of(timeout)
