@@ -55,6 +55,24 @@ async def test_a_request_out_of_turn_is_refused() -> None:
             peer.recv()
 
 
+async def test_a_request_that_another_task_has_taken_is_refused_to_the_next() -> None:
+    failures = Log()
+    with two((zmq.REP, zmq.REQ)) as (socket, peer), anyio.fail_after(5):
+
+        async def receive_one() -> None:
+            try:
+                await socket.recv()
+            except zmq.ZMQError as exc:
+                failures.append(exc.errno)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive_one)
+            tasks.start_soon(receive_one)
+            await parked(socket, 2)
+            peer.send(b"x")
+    assert failures == [zmq.EFSM]
+
+
 async def test_an_answer_out_of_turn_is_refused() -> None:
     with two((zmq.REQ, zmq.REP)) as (socket, peer), anyio.fail_after(5):
         for _ in range(3):

@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 import aiowire.zmq
+from aiowire.backends import _owned
 from aiowire.zmq import Context, Socket
 
 from .support import Log, immediately, on_asyncio, open_descriptors
@@ -739,3 +740,14 @@ async def test_a_timeout_of_asyncio_ends_a_call() -> None:
 
 def test_the_module_has_what_it_says() -> None:
     assert aiowire.zmq.__all__ == ["Context", "Socket"]
+
+
+def test_a_fork_leaves_all_sockets_to_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens in a child process, seen here."""
+    monkeypatch.setattr(_owned, "everywhere", weakref.WeakSet())
+    with Context() as context, context.socket(zmq.PAIR) as socket:
+        _owned.after_fork()
+        for call in (lambda: socket.bind("inproc://x"), lambda: anyio.run(socket.recv)):
+            with pytest.raises(RuntimeError, match="before the process was forked"):
+                call()
+        socket._waiters.end(zmq.ZMQError(zmq.ENOTSOCK))

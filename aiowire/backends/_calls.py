@@ -85,18 +85,9 @@ class Calls(Waiters):
         looked = False
         if self._dry & flags and self._is_free(flags):
             looked = not self._is_ready(flags)
-            if self._end is not None:
-                self.claim()
             if not looked:
-                try:
-                    result = self._call(call, args)
-                except zmq.Again:
-                    pass
-                else:
-                    self._dry &= ~flags
-                    return result
-                finally:
-                    self.called()
+                self._dry &= ~flags
+                return await self.perform(flags, timeout, call, *args)
         if not seconds:
             raise zmq.Again
         waiter = Waiter(flags)
@@ -153,9 +144,8 @@ class Calls(Waiters):
         while True:
             await self._park(waiter, looked)
             looked = False
-            for _ in range(
-                1 if waiter.is_refused else 2
-            ):  # it may have become possible between the call and the look
+            # It may have become possible between the call and the look.
+            for _ in range(1 if waiter.is_refused else 2):
                 try:
                     return self._call(call, args)
                 except zmq.Again:

@@ -132,10 +132,10 @@ class Waiters(Owned):
         self._awake = 0  # how many are woken
         self._is_listening = self._is_closed = False
         self._edges = 0
-        self._dry = 0  # the directions in which the last call had to wait
+        self._dry: int = 0  # the directions in which the last call had to wait
         self._is_quick = False  # but not for long
         self._until = 0.0  # when the other tasks are to get a turn
-        self.receives = 0  # how often the socket was asked to receive
+        self.receives: int = 0  # how often the socket was asked to receive
         self.told: list[Callable[[], object]] = []  # who else is called after each call
         #: After how many seconds the leader looks although nobody has told it to; they double.
         self.first_recheck = self.longest_recheck = RECHECK
@@ -191,7 +191,7 @@ class Waiters(Owned):
         recheck = self.first_recheck
         if self._is_quick and self._leader is waiter:
             await self._spin(waiter)
-        while not waiter.is_woken:
+        while not waiter.is_woken and self._end is None:
             if self._leader is waiter:
                 await self._listen(min(recheck, self._retry) if self._refused else recheck)
                 recheck = min(2 * recheck, self.longest_recheck)
@@ -327,8 +327,7 @@ class Waiters(Owned):
 
     def end(self, reason: BaseException) -> None:
         """Wake everybody, to be told that the socket cannot be used any more, and why."""
-        if self._end is None:
-            self._end = reason
+        self._end = reason
         if not self.is_forked:
             for waiter in self._all:
                 self._wake(waiter)

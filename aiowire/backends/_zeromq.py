@@ -73,8 +73,8 @@ class SocketReadiness(Readiness):
         try:
             return await self._waiters.perform(flags | AT_ONCE, lambda: math.inf, look)
         except anyio.ClosedResourceError:
-            self._events()  # which says that it was closed while it was watched
-            raise
+            await anyio.lowlevel.checkpoint_if_cancelled()  # who leaves may close it meanwhile
+        return self._events() & flags  # but this says that it was closed while it was watched
 
     async def _pause(self, seconds: float) -> None:
         """Give a wire time to receive that has not yet; go on when the socket is used."""

@@ -8,7 +8,6 @@ when the socket is used meanwhile. To read the events makes them look again.
 from __future__ import annotations
 
 import math
-from _thread import get_ident
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,6 @@ class AsyncioSocketReadiness(Readiness):
 
     def open(self, arrivals: Arrivals | None) -> None:
         # A plain socket, the shadow of this one, through which all its messages pass.
-        self._thread = get_ident()
         self._uses = Uses.of(self._socket._shadow_sock)
         self._restarts = Restarts(self._uses.waiters, receives=False)
 
@@ -80,12 +78,10 @@ class AsyncioSocketReadiness(Readiness):
         return ready
 
     def _look(self) -> None:
-        if get_ident() != self._thread or self._socket.closed:
-            return
         if self._pausing is not None:
             self._pausing.cancel()
             return
-        with suppress(zmq.ContextTerminated):  # which check() will find too
+        with suppress(zmq.ZMQError):  # that it is no more, which check() will find too
             self._socket.get(zmq.EVENTS)
 
     def check(self) -> None:
