@@ -107,6 +107,11 @@ async def test_what_a_socket_cannot_do_at_all_is_refused() -> None:
         assert info.value.errno == zmq.ENOTSUP
 
 
+async def test_a_time_out_that_is_no_number_is_refused() -> None:
+    with two() as (socket, _), pytest.raises(ValueError, match="milliseconds or None, got nan"):
+        await socket.poll(float("nan"))
+
+
 async def test_a_look_says_what_is_so_while_others_wait() -> None:
     with two() as (socket, peer):
         async with anyio.create_task_group() as tasks:

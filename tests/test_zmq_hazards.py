@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import count
 from typing import Any
 
@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 import aiowire.zmq
 from aiowire.backends import _calls, _waiters
 
-from .native import on_asyncio, times_out
+from .native import full_speed, on_asyncio, times_out
 from .support import STRESS, Log
 
 ROUNDS = 10_000 if STRESS else 60
@@ -42,7 +42,7 @@ def two(
 ) -> Iterator[tuple[Any, Any]]:
     """An awaitable socket, and a plain one connected to it."""
     address = f"inproc://hazard-{next(numbers)}"
-    with aiowire.zmq.Context() as context:
+    with full_speed() if STRESS else nullcontext(), aiowire.zmq.Context() as context:
         plain: zmq.Context[Any] = zmq.Context.shadow(context.underlying)
         with context.socket(kinds[0]) as socket, plain.socket(kinds[1]) as peer:
             for each in (socket, peer):
@@ -353,6 +353,7 @@ async def test_a_storm_in_both_directions(by: str) -> None:
     address = f"inproc://storm-{next(numbers)}" if by == "inproc" else "tcp://127.0.0.1:0"
     got: dict[str, list[int]] = {"router": [], "dealer": []}
     with (
+        full_speed(),
         aiowire.zmq.Context() as context,
         context.socket(zmq.ROUTER) as router,
         context.socket(zmq.DEALER) as dealer,
