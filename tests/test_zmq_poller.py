@@ -143,3 +143,21 @@ async def test_two_pollers_of_one_socket_both_start(make_context: Any) -> None:
             send(peer, b"for both")
             await immediately(lambda: first.reach(1))
             await immediately(lambda: second.reach(1))
+
+
+async def test_the_note_on_the_failure_of_a_rest_names_it() -> None:
+    failures = Log()
+    with connected(zmq.Context) as (source, peer):
+
+        def answer_badly(ev: EventLoop) -> None:
+            raise ValueError("bad")
+
+        def receive(ev: EventLoop) -> Any:
+            source.recv(zmq.NOBLOCK)
+            return answer_badly
+
+        poller = Poller({source: receive}, handler=lambda ev, exc: failures.append(exc))
+        async with polling(poller):
+            send(peer, b"x")
+            await immediately(lambda: failures.reach(1))
+    assert "answer_badly" in failures[0].__notes__[0]
