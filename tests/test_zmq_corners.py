@@ -73,6 +73,28 @@ async def test_a_request_that_another_task_has_taken_is_refused_to_the_next() ->
     assert failures == [zmq.EFSM]
 
 
+async def test_a_look_that_began_out_of_turn_sees_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_waiters, "RECHECK", float("inf"))
+    monkeypatch.setattr(_waiters, "RETRY", float("inf"))
+    log = Log()
+    with two((zmq.REP, zmq.DEALER)) as (socket, peer), anyio.fail_after(5):
+
+        async def look() -> None:
+            log.append(await socket.poll())
+
+        for n in (1, 2):
+            peer.send_multipart([b"", b"%d" % n])
+        assert await socket.recv() == b"1"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look)
+            await parked(socket)
+            await socket.send(b"answer")
+            await log.reach(1)
+    assert log == [zmq.POLLIN]
+
+
 async def test_an_answer_out_of_turn_is_refused() -> None:
     with two((zmq.REQ, zmq.REP)) as (socket, peer), anyio.fail_after(5):
         for _ in range(3):

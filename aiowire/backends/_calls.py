@@ -18,7 +18,7 @@ import anyio
 import zmq
 
 from .._chain import SLICE
-from ._waiters import Waiter, Waiters
+from ._waiters import AT_ONCE, Waiter, Waiters
 
 __all__ = ["AT_ONCE", "TAKES", "Calls"]
 
@@ -26,8 +26,6 @@ T = TypeVar("T")
 
 #: Said of a call that takes a message from the socket.
 TAKES = 16
-#: Said of a call that is tried at once, whoever waits, and whatever the events say.
-AT_ONCE = 32
 
 #: Those who are giving others a turn; only their number counts.
 giving: list[object] = []
@@ -122,7 +120,8 @@ class Calls(Waiters):
         return not any(queue and flags & flag for flag, queue in self._queues.items())
 
     def _is_ready(self, flags: int) -> bool:
-        return bool(self.refresh() & flags)
+        events = self.refresh()
+        return bool(events & flags or (self.takes_turns and events))
 
     def _call(self, call: Callable[..., T], args: tuple[Any, ...]) -> T:
         try:

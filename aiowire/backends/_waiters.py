@@ -80,7 +80,10 @@ import zmq
 from ._owned import Owned
 from ._protocol import POLLIN, POLLOUT
 
-__all__ = ["Waiter", "Waiters"]
+__all__ = ["AT_ONCE", "Waiter", "Waiters"]
+
+#: Said of a call that is tried at once, whoever waits, and whatever the events say.
+AT_ONCE = 32
 
 #: After how many seconds a call is made again that was refused although the socket is ready. They
 #: double as long as nothing happens at all.
@@ -285,8 +288,6 @@ class Waiters(Owned):
         except zmq.ZMQError as exc:
             self.end(exc)
             return 0
-        if self.takes_turns and events:
-            events = POLLIN | POLLOUT  # what is out of turn is refused at once, but has to be tried
         if self._all:
             self._wake_ready(events)
             self._elect()
@@ -294,8 +295,12 @@ class Waiters(Owned):
 
     def _wake_ready(self, events: int) -> None:
         for flag, queue in self._queues.items():
-            if queue and events & flag:
-                self._wake(next(iter(queue)))
+            if not queue or not events:
+                continue
+            oldest = next(iter(queue))
+            # A call out of turn has to be tried, to be refused; a mere look has not.
+            if events & flag or (self.takes_turns and not oldest.flags & AT_ONCE):
+                self._wake(oldest)
         for waiter in self._refused:
             if waiter.tried != self._edges:
                 self._wake(waiter)
