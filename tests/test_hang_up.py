@@ -211,7 +211,7 @@ async def test_the_hang_up_is_seen_when_a_rest_has_read_what_was_left() -> None:
             await log.reach(2)
             with anyio.fail_after(1):  # it may be looked at after a pause only, of up to 80 ms
                 while poller._watches:
-                    await anyio.sleep(0.001)
+                    await settle()
             with pytest.raises(KeyError):
                 poller.unregister(source)
     assert set(log) == {b"left", b""}
