@@ -185,6 +185,8 @@ class Poller(Wire):
             source, wire, flags, readiness, self._handler, self._watches, key, code, offset
         )
         self._watches[key] = [*watches, watch]
+        for each in watches:
+            each.tells = watch.tells = True
         if self._session is not None:
             self._session.begin(watch)
 

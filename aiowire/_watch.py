@@ -13,7 +13,7 @@ the poller was started, and what they start there is no longer the poller's affa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from time import monotonic
 from types import CodeType
@@ -26,7 +26,7 @@ from ._check import name_of
 from ._context import InContext, InStretches
 from ._errors import annotate, bare
 from ._loop import EventLoop
-from ._wire import AnyWire, Rest, Wire, take_step
+from ._wire import AnyWire, Rest, Wire, finish_step, take_step
 from .backends import Readiness
 from .backends._arrivals import make_arrivals
 
@@ -65,6 +65,8 @@ class Watch:
         self.is_stopped = False  # it shall start no more
         self.is_over = False  # nor can it ever
         self.has_slot = False  # a place is kept for the rest of the step under way
+        # Whether its steps are made known; not if the next thing done is to look anyway.
+        self.tells = type(readiness).look is Readiness.look
 
     def begin(self, session: Session) -> None:
         """Start the chain that watches."""
@@ -88,47 +90,62 @@ class Watch:
             self.registry.pop(self.key, None)
 
     async def run(self, ev: EventLoop) -> None:
-        """Start the wire each time that the source is ready."""
+        """Start the wire each time that the source is ready.
+
+        Where a source is ready at once, and the step of its wire waits for nothing and leaves
+        nothing, this loop is all that an event costs.
+        """
+        wire = self.wire
+        turn, copy = self._session._loop._turn, self.context.copy
+        is_limited = self._session.slots is not None
         self.readiness.open(self._session.arrivals)
+        is_ready = self.readiness.look(self.flags)
         self._is_open = True
         try:
             while not self.is_stopped:
-                await self._start_once(ev)
-                if monotonic() >= self._session._loop._turn.until:
+                context = copy()
+                failure = rest = None
+                more: bool | None = True
+                try:
+                    if is_limited or not is_ready():
+                        more = False
+                        more = await self._wait()
+                        if more is None:
+                            break
+                        self.is_over = self.is_stopped = not more
+                    rest = context.run(wire, ev)
+                except Exception as exc:
+                    failure = exc
+                    if not more:
+                        self.is_over = self.is_stopped = True
+                if rest is not None or failure is not None or not more or is_limited:
+                    await self._finish(ev, context, rest, failure, more)
+                elif self.tells:
+                    self.used()
+                if monotonic() >= turn.until:
                     await anyio.lowlevel.checkpoint()
         finally:
+            self._give_room()
             self._is_open = False
             self.readiness.close()
 
-    async def _start_once(self, ev: EventLoop) -> None:
-        """Wait until the source is ready, and start the wire once."""
+    async def _wait(self) -> bool | None:
+        """Wait until the source is ready, and there is room.
+
+        :return: whether it may become ready again; ``None`` if told to stop meanwhile
+        """
         self._is_waiting = True
-        failure: Exception | None = None
-        more = False
         try:
             more = await self.readiness.wait(self.flags)
-            if not await self._has_room():
-                return
-        except Exception as exc:
-            failure = exc
-        self._is_waiting = False
-        if self.is_stopped:
-            self._give_room()
-            return
-        self.is_over = self.is_stopped = not more
-        context = self.context.copy()
-        step = self._step(ev) if failure is None else self.fail(ev, failure)
-        rest: Rest = None
-        try:
-            rest = await InContext(context, step)
+            while not await self._has_room() and not self.is_stopped:
+                more = await self.readiness.wait(self.flags)
+        except Exception:
+            if not self.is_stopped:
+                raise
+            return None  # it does not matter any more
         finally:
-            if not more:
-                self.forget()
-            if rest is None:
-                self._give_room()
-        self.used()
-        if rest is not None:
-            await self._session.start_rest(self, rest, context)
+            self._is_waiting = False
+        return None if self.is_stopped else more
 
     async def _has_room(self) -> bool:
         """At the limit, wait for a place for the rest; say if the source is still ready then."""
@@ -157,10 +174,34 @@ class Watch:
             if watch._is_open:
                 watch.readiness.used()
 
-    async def _step(self, ev: EventLoop) -> Rest:
-        """Take the first step of the wire."""
+    async def _finish(
+        self,
+        ev: EventLoop,
+        context: Context,
+        result: Rest | Awaitable[Rest],
+        failure: Exception | None,
+        more: bool | None,
+    ) -> None:
+        """Finish the step of which the call gave or raised this, and start what it leaves."""
+        rest: Rest = None
         try:
-            return await take_step(self.wire, ev)
+            if failure is not None:
+                rest = await InContext(context, self.fail(ev, failure))
+            elif result is not None:
+                rest = await InContext(context, self._settle(ev, result))
+        finally:
+            if not more:
+                self.forget()
+            if rest is None:
+                self._give_room()
+        self.used()
+        if rest is not None:
+            await self._session.start_rest(self, rest, context)
+
+    async def _settle(self, ev: EventLoop, result: Rest | Awaitable[Rest]) -> Rest:
+        """Give the rest of the wire, of which the call gave this."""
+        try:
+            return await finish_step(self.wire, result)
         except Exception as exc:
             return await self.fail(ev, exc)
 

@@ -140,7 +140,11 @@ async def settled(rest: Rest) -> Rest:
 
 async def take_step(wire: AnyWire, ev: EventLoop) -> Rest:
     """Call any wire once and give back its rest, refusing junk."""
-    rest = wire(ev)
+    return await finish_step(wire, wire(ev))
+
+
+async def finish_step(wire: AnyWire, rest: Rest | Awaitable[Rest]) -> Rest:
+    """Give the rest of a wire that was called and gave this, refusing junk."""
     if is_awaitable(rest):
         rest = await rest
     if rest is not None and not is_callable(rest):

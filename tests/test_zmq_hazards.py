@@ -499,17 +499,20 @@ async def test_receives_that_time_out_leave_nothing_behind() -> None:
                     await socket.recv()
                 assert await socket.poll(0) == 0
 
-        await time_out(200)
-        tracemalloc.start()
-        try:
+        async def grown() -> int:
+            gc.collect()
             before = tracemalloc.get_traced_memory()[0]
             await time_out(number)
             gc.collect()
-            grown = tracemalloc.get_traced_memory()[0] - before
+            return tracemalloc.get_traced_memory()[0] - before
+
+        tracemalloc.start()
+        try:
+            grew = [await grown() for _ in range(4)]
         finally:
             tracemalloc.stop()
         assert len(socket._waiters) == 0
-    assert grown < 2 * number + 5000
+    assert min(grew) < 2 * number  # what others do meanwhile makes it more, now and then
 
 
 # A message comes just when the receive times out.

@@ -55,7 +55,7 @@ class Calls(Waiters):
             self.claim()
         if flags & TAKES:
             self.receives += 1
-        if flags & AT_ONCE or (not self._dry & flags and (not self._all or self._is_free(flags))):
+        if flags & AT_ONCE or (not self._dry & flags and (not self.all or self._is_free(flags))):
             try:
                 return call(*args)
             except zmq.Again:
@@ -64,7 +64,7 @@ class Calls(Waiters):
                 self._fail(exc)
                 raise
             finally:
-                if self._all or self.told:
+                if self.all or self.told:
                     self.called()
         return await self._perform_later(flags, timeout, call, args)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def next_pause(pause: float) -> float:
 Source: TypeAlias = "FileDescriptorLike | Readiness"
 
 
+def is_unknown() -> bool:
+    """Say that a source is not known to be ready."""
+    return False
+
+
 class Readiness(ABC):
     """What can become ready, and how to wait for that: subclass it for a source of your own.
 
@@ -66,6 +72,14 @@ class Readiness(ABC):
 
         *Cancellation* must lose nothing: what was ready is found ready by the next call.
         """
+
+    def look(self, flags: int, /) -> Callable[[], bool]:
+        """Give a function that says whether the source is ready already.
+
+        A poller asks it before it calls :meth:`wait`, which need not wait then. Where that cannot
+        be said without a wait, it says no.
+        """
+        return is_unknown
 
     def still(self, flags: int, /) -> bool:
         """Say whether what :meth:`wait` has found is still so.

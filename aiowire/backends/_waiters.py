@@ -127,7 +127,7 @@ class Waiters(Owned):
         super().__init__(name)
         self._token: Any = None  # of the event loop in which they wait
         self._fd = -1
-        self._all: Queue = OrderedDict()
+        self.all: Queue = OrderedDict()
         self._queues: dict[int, Queue] = {POLLIN: OrderedDict(), POLLOUT: OrderedDict()}
         self._refused: Queue = OrderedDict()
         self._retry = RETRY  # when these try again, in seconds
@@ -149,27 +149,27 @@ class Waiters(Owned):
 
     def __len__(self) -> int:
         """How many tasks wait."""
-        return len(self._all)
+        return len(self.all)
 
     # Waiting.
 
     def _enter(self, waiter: Waiter) -> None:
         token = anyio.lowlevel.current_token()
-        if self._all and token != self._token:
+        if self.all and token != self._token:
             raise RuntimeError(
                 f"{self._name} is waited for in another event loop; use it in one at a time"
             )
         self._token = token
         if self._fd < 0:
             self._fd = os.dup(self.get(zmq.FD))
-        self._all[waiter] = None
+        self.all[waiter] = None
         for flag, queue in self._queues.items():
             if waiter.flags & flag:
                 queue[waiter] = None
 
     def _leave(self, waiter: Waiter) -> None:
         """Go, and hand on what others need: the duty to listen, and a wake-up not used."""
-        del self._all[waiter]
+        del self.all[waiter]
         self._refused.pop(waiter, None)
         for queue in self._queues.values():
             queue.pop(waiter, None)
@@ -271,7 +271,7 @@ class Waiters(Owned):
 
     def called(self) -> None:
         """Look, if anybody waits, after a call on the socket."""
-        if self._all:
+        if self.all:
             self.refresh()
         for look in tuple(self.told):
             look()
@@ -288,7 +288,7 @@ class Waiters(Owned):
         except zmq.ZMQError as exc:
             self.end(exc)
             return 0
-        if self._all:
+        if self.all:
             self._wake_ready(events)
             self._elect()
         return events
@@ -310,7 +310,7 @@ class Waiters(Owned):
     def _elect(self) -> None:
         """See that somebody listens, or is awake and will see to that."""
         if self._leader is None and not self._awake:
-            self._wake(next(iter(self._all)))
+            self._wake(next(iter(self.all)))
 
     def _doze(self, waiter: Waiter) -> None:
         """Note that a task has nothing to do any more that it was woken for."""
@@ -334,12 +334,12 @@ class Waiters(Owned):
         """Wake everybody, to be told that the socket cannot be used any more, and why."""
         self._end = reason
         if not self.is_forked:
-            for waiter in self._all:
+            for waiter in self.all:
                 self._wake(waiter)
 
     def close(self) -> None:
         """Wake everybody before the socket is closed, and give back the descriptor."""
-        if self._all and not self.is_forked:
+        if self.all and not self.is_forked:
             self.check()
         if self._end is None:
             self.end(OSError(errno.ENOTSOCK, "it was closed"))

@@ -15,7 +15,7 @@ import anyio
 import zmq.asyncio
 
 from ._protocol import POLLOUT, Readiness
-from ._uses import Restarts, Uses, check_socket, events_of
+from ._uses import Restarts, Uses, check_socket, fail
 
 if TYPE_CHECKING:
     from ._arrivals import Arrivals
@@ -85,4 +85,7 @@ class AsyncioSocketReadiness(Readiness):
             self._socket.get(zmq.EVENTS)
 
     def check(self) -> None:
-        events_of(self._socket, self._socket.get)  # which makes it look again
+        try:
+            self._socket.get(zmq.EVENTS)  # which makes it look again
+        except zmq.ZMQError as exc:
+            fail(self._socket, exc)
