@@ -67,16 +67,17 @@ from __future__ import annotations
 import errno
 import math
 import os
-import select
-import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
 import anyio
 import zmq
 
+from ._notices import has_input, notify_closing
 from ._owned import Owned
 from ._protocol import POLLIN, POLLOUT
 
@@ -89,6 +90,9 @@ AT_ONCE = 32
 #: double as long as nothing happens at all.
 RETRY = 0.02
 LONGEST_RETRY = 0.16
+
+#: Lets other processes run that wait for this processor.
+give_way: Callable[[], object] = getattr(os, "sched_yield", partial(time.sleep, 0))
 
 #: How often, in seconds, the leader looks although nobody has told it to, unless it is told.
 RECHECK = 0.5
@@ -154,12 +158,10 @@ class Waiters(Owned):
     # Waiting.
 
     def _enter(self, waiter: Waiter) -> None:
-        token = anyio.lowlevel.current_token()
-        if self.all and token != self._token:
-            raise RuntimeError(
-                f"{self._name} is waited for in another event loop; use it in one at a time"
-            )
-        self._token = token
+        if self.all or not self._is_quick:
+            self._enter_loop()
+        else:
+            self._token = None  # which costs more to learn than a short wait
         if self._fd < 0:
             self._fd = os.dup(self.get(zmq.FD))
         self.all[waiter] = None
@@ -167,12 +169,21 @@ class Waiters(Owned):
             if waiter.flags & flag:
                 queue[waiter] = None
 
+    def _enter_loop(self) -> None:
+        """Note the event loop that runs; if tasks wait in another one, refuse."""
+        token = anyio.lowlevel.current_token()
+        if self.all and self._token is not None and token != self._token:
+            raise RuntimeError(
+                f"{self._name} is waited for in another event loop; use it in one at a time"
+            )
+        self._token = token
+
     def _leave(self, waiter: Waiter) -> None:
         """Go, and hand on what others need: the duty to listen, and a wake-up not used."""
         del self.all[waiter]
-        self._refused.pop(waiter, None)
-        for queue in self._queues.values():
-            queue.pop(waiter, None)
+        self._stand_aside(waiter)
+        if waiter.is_refused:
+            self._refused.pop(waiter, None)
         self._doze(waiter)
         if self._leader is waiter:
             self._leader = None
@@ -212,6 +223,7 @@ class Waiters(Owned):
         until = monotonic() + SPIN
         while not waiter.is_woken and monotonic() < until:
             await anyio.lowlevel.checkpoint()
+            give_way()
             self.refresh()
 
     async def _listen(self, seconds: float) -> None:
@@ -221,6 +233,7 @@ class Waiters(Owned):
         Python 3.10 swallow the cancellation of a task that comes in the same moment.
         """
         is_edge = False
+        self._enter_loop()
         call_later = getattr(self._token.native_token, "call_later", None)
         self._is_listening = True
         try:
@@ -264,10 +277,22 @@ class Waiters(Owned):
         waiter.is_refused = True
         waiter.tried = self._edges
         self._refused[waiter] = None
-        for queue in self._queues.values():
-            queue.pop(waiter, None)
+        self._stand_aside(waiter)
+
+    def _stand_aside(self, waiter: Waiter) -> None:
+        """Leave the queues, so that others come to the front."""
+        for flag, queue in self._queues.items():
+            if waiter.flags & flag:
+                queue.pop(waiter, None)
 
     # Waking.
+
+    def __enter__(self) -> None:
+        """Begin a call on the socket that does not wait."""
+        self.check()
+
+    def __exit__(self, *_: object) -> None:
+        self.called()
 
     def called(self) -> None:
         """Look, if anybody waits, after a call on the socket."""
@@ -352,36 +377,3 @@ class Waiters(Owned):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def notify_closing(fd: int) -> bool:
-    """Wake who waits for a descriptor, also from a callback of asyncio's event loop.
-
-    There no task runs, and anyio may not see which event loop does. Where none runs at all nobody
-    can be woken, and it says so.
-    """
-    try:
-        anyio.notify_closing(fd)
-    except anyio.NoEventLoopError:
-        return "sniffio" in sys.modules and notify_asyncio(fd)
-    return True
-
-
-def notify_asyncio(fd: int) -> bool:
-    """Say to anyio that the event loop, if one runs, is asyncio's."""
-    library = sys.modules["sniffio"].current_async_library_cvar
-    before = library.set("asyncio")
-    try:
-        anyio.notify_closing(fd)
-    except RuntimeError:
-        return False
-    finally:
-        library.reset(before)
-    return True
-
-
-def has_input(fd: int) -> bool:
-    """Say whether a descriptor is readable at this moment."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

@@ -7,7 +7,6 @@ or decodes after one was received, with no wait in between.
 
 from __future__ import annotations
 
-import math
 import pickle
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,6 +17,7 @@ from zmq.utils import jsonapi
 
 from ..backends._calls import AT_ONCE, TAKES, Calls
 from ..backends._protocol import POLLIN, POLLOUT, check_flags
+from ._timeouts import Timeouts, at_once, check_timeout
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
@@ -62,6 +62,7 @@ class Socket(zmq.Socket[Any]):
     _waiters: Calls
     _send_flags: int
     _plain: zmq.Socket[bytes]
+    _timeouts: Timeouts
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Socket(zmq.Socket[Any]):
         )
         # Not a shadow of this object, which would keep it alive, but of what is underneath.
         self._plain = zmq.Socket(shadow=self.underlying, copy_threshold=copy_threshold)
+        self._timeouts = Timeouts(self._plain, is_shared=bool(self._shadow))
         self._waiters = Calls(self._plain.get, repr(self))
         kind = self._plain.type
         self._waiters.takes_turns = kind in (zmq.REQ, zmq.REP)
@@ -121,11 +123,8 @@ class Socket(zmq.Socket[Any]):
         if flags & DONTWAIT:
             return self._waiters.perform(POLLIN | TAKES | AT_ONCE, at_once, call, flags, *args)
         return self._waiters.perform(
-            POLLIN | TAKES, self._receive_seconds, call, flags | DONTWAIT, *args
+            POLLIN | TAKES, self._timeouts.receive, call, flags | DONTWAIT, *args
         )
-
-    def _receive_seconds(self) -> float:
-        return seconds_of(self._plain.get(zmq.RCVTIMEO))
 
     def _send(
         self, call: Callable[..., T], message: Any, flags: int, *args: Any
@@ -138,11 +137,8 @@ class Socket(zmq.Socket[Any]):
         if flags & DONTWAIT:
             return self._waiters.perform(POLLOUT | AT_ONCE, at_once, call, message, flags, *args)
         return self._waiters.perform(
-            self._send_flags, self._send_seconds, call, message, flags | DONTWAIT, *args
+            self._send_flags, self._timeouts.send, call, message, flags | DONTWAIT, *args
         )
-
-    def _send_seconds(self) -> float:
-        return seconds_of(self._plain.get(zmq.SNDTIMEO))
 
     # Receiving.
 
@@ -349,62 +345,42 @@ class Socket(zmq.Socket[Any]):
 
     def get(self, option: int) -> Any:
         """Read an option."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             return super().get(option)
-        finally:
-            self._waiters.called()
 
     def set(self, option: int, optval: Any) -> None:
         """Set an option."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             super().set(option, optval)
-        finally:
-            self._waiters.called()
+            Timeouts.note(option)
 
     getsockopt = get
     setsockopt = set  # noqa: A003
 
     def bind(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]
         """Bind to an address; in a ``with`` block, until its end."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             return super().bind(addr)
-        finally:
-            self._waiters.called()
 
     def unbind(self, addr: str | bytes) -> None:
         """Undo :meth:`bind`."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             super().unbind(addr)
-        finally:
-            self._waiters.called()
 
     def connect(self, addr: str) -> _SocketContext[Self]:  # type: ignore[override]
         """Connect to an address; in a ``with`` block, until its end."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             return super().connect(addr)
-        finally:
-            self._waiters.called()
 
     def disconnect(self, addr: str | bytes) -> None:
         """Undo :meth:`connect`."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             super().disconnect(addr)
-        finally:
-            self._waiters.called()
 
     def monitor(self, addr: str | bytes | None, events: int = zmq.EVENT_ALL) -> None:
         """Publish what happens to connections at an ``inproc`` address."""
-        self._waiters.check()
-        try:
+        with self._waiters:
             super().monitor(addr, events)
-        finally:
-            self._waiters.called()
 
     def close(self, linger: int | None = None) -> None:
         """Close the socket; who waits for it gets :exc:`anyio.ClosedResourceError`.
@@ -414,24 +390,3 @@ class Socket(zmq.Socket[Any]):
         """
         self._waiters.close()
         super().close(linger)
-
-
-def at_once() -> float:
-    """Wait for no time at all."""
-    return 0.0
-
-
-def seconds_of(milliseconds: Any) -> float:
-    """Give a time-out as ZeroMQ has it in seconds: those below 0 never come."""
-    return math.inf if milliseconds < 0 else milliseconds / 1000
-
-
-def check_timeout(timeout: object) -> float:
-    """Give a time-out in milliseconds, or ``None`` for ever, in seconds."""
-    if timeout is None:
-        return math.inf
-    if not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout is a number of milliseconds or None, got {timeout!r}")
-    if math.isnan(timeout):
-        raise ValueError(f"timeout is a number of milliseconds or None, got {timeout!r}")
-    return seconds_of(timeout)
