@@ -16,6 +16,7 @@ no message when a task is cancelled. ::
 from __future__ import annotations
 
 from ._context import Context
+from ._poller import Poller
 from ._socket import Socket
 
-__all__ = ["Context", "Socket"]
+__all__ = ["Context", "Poller", "Socket"]
