@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: Which rows there are, by the names that ``--rows`` takes, in the order in which they are printed.
-NAMES = ("step", "start", "sleep", "idle", "memory", "messages", "import")
+NAMES = ("step", "start", "sleep", "idle", "memory", "messages", "import", "losses")
+
+#: Those that are measured unless others are asked for.
+DEFAULT = NAMES[:-1]
 
 #: How the contenders are called in the table.
 TITLES = {
     "Ours": "itself, no idle wires",
+    "OurMessages": "aiowire.zmq",
     "Bare": "bare await loop",
     "Old": "aiowire 3.1.0",
     "TaskGroup": "asyncio.TaskGroup",

@@ -1,14 +1,19 @@
 """The benchmark: measure what the library promises to be fast at, and print one table. ::
 
-    nox -s benchmarks                                  # everything
+    nox -s benchmarks                                  # everything but the losses
     nox -s benchmarks -- --quick                       # under two minutes, and rougher
     nox -s benchmarks -- --rows step start --backend trio --json results.json
+    nox -s benchmarks -- --rows losses                 # what gets lost; see below
 
 Each line of the table is ours against one peer, measured side by side in the same minutes on the
 same machine. The ratio, ours over theirs, is what counts, and what the targets are about; what
 follows it says how far a round's ratio was from it. ``floor`` is what the same costs without any
 library in between. *First use* opens a new block for each batch and leaves it, *warm* uses the
 same block again and again.
+
+The row ``losses`` is a table of its own, which counts messages that get lost and tasks that sleep
+on, with ours and with its peers (:mod:`losses`). It takes hours, or three minutes if ``--quick``,
+and is left out unless it is asked for.
 
 In which order to read the files: :mod:`rows` says what is measured, :mod:`contenders` how,
 :mod:`clock` by which clock, :mod:`probe`, :mod:`memory` and :mod:`imports` in which processes,
@@ -27,11 +32,12 @@ from pathlib import Path
 from time import perf_counter
 
 from imports import import_samplers, imported_with_us
+from losses import LossLine, losses_as_text, measure_losses
 from machine import describe
 from memory import MEASURABLE
 from old import old_python
 from processes import Probe, close_all, output_of
-from rows import ASYNCIO_ONLY, NAMES, Row, import_rows, rows_of
+from rows import ASYNCIO_ONLY, DEFAULT, NAMES, Row, import_rows, rows_of
 from table import Line, as_text, lines_of
 from turns import Sampler, Samples, take_turns
 
@@ -154,7 +160,7 @@ def note(text: str) -> None:
     print(f"measuring {text} ...", file=sys.stderr, flush=True)
 
 
-def summary(lines: list[Line], seconds: float) -> str:
+def summary(lines: list[Line | LossLine], seconds: float) -> str:
     """Say how many targets were reached."""
     results = [line.result for line in lines if line.result]
     return f"{results.count('pass')} of {len(results)} targets reached; took {seconds:.0f} s"
@@ -165,7 +171,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure aiowire and its peers, side by side.")
     parser.add_argument("--quick", action="store_true", help="under two minutes, and rougher")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    parser.add_argument("--rows", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--rows", nargs="+", choices=NAMES, default=list(DEFAULT))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     return parser.parse_args()
 
@@ -178,14 +184,22 @@ def main() -> None:
     machine = describe()
     since = perf_counter()
     lines = measure(options.rows, options.backend, QUICK if options.quick else FULL)
+    losses: list[LossLine] = []
+    if "losses" in options.rows:
+        size = "quick" if options.quick else "full"
+        losses += measure_losses(options.backend, size, note)
     unwanted = imported_with_us(*UNWANTED)
     print("\n".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
-    print(as_text(lines), end="\n\n")
+    if lines:
+        print(as_text(lines), end="\n\n")
+    if losses:
+        print(losses_as_text(losses), end="\n\n")
     print(f"import aiowire imports {', '.join(unwanted) or 'none'} of {', '.join(UNWANTED)}")
-    print(summary(lines, perf_counter() - since))
+    print(summary([*lines, *losses], perf_counter() - since))
     if options.json:
         results = {"machine": machine, "unwanted imports": unwanted,
-                   "lines": [line.as_dict() for line in lines]}  # fmt: skip
+                   "lines": [line.as_dict() for line in lines],
+                   "losses": [line.as_dict() for line in losses]}  # fmt: skip
         options.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -81,16 +81,21 @@ def lines_of(row: Row, backend: str, samples: Samples) -> list[Line]:
 
 def as_text(lines: Iterable[Line]) -> str:
     """Draw the table; what a line has in common with the one above it is left out."""
-    table = [HEADERS]
+    table: list[tuple[str, ...]] = [HEADERS]
     previous: tuple[str, ...] = ()
     for line in lines:
         cells = line.cells()
         same = previous[:2] == cells[:2]
         table.append(("", "", "", *cells[3:8], "") if same else cells)
         previous = cells
+    return drawn(table)
+
+
+def drawn(table: list[tuple[str, ...]]) -> str:
+    """Draw lines of cells below each other, the first of which is the header."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    table.insert(1, tuple("-" * width for width in widths))
+    rule = tuple("-" * width for width in widths)
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
+        for row in [table[0], rule, *table[1:]]
     )

@@ -46,6 +46,7 @@ for another call may have taken its wake-up while the events stayed the same.
 
 *Answers that come at once*: where the last wait was short the leader looks in each turn of the
 event loop for a moment, and sleeps on the descriptor only then, which costs more than all the rest.
+Meanwhile it lets other processes run that wait for its processor, for they may have the answer.
 
 The price
 ---------
