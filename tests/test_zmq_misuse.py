@@ -739,7 +739,7 @@ async def test_a_timeout_of_asyncio_ends_a_call() -> None:
 
 
 def test_the_module_has_what_it_says() -> None:
-    assert aiowire.zmq.__all__ == ["Context", "Socket"]
+    assert aiowire.zmq.__all__ == ["Context", "Poller", "Socket"]
 
 
 def test_a_fork_leaves_all_sockets_to_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:

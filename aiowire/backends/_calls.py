@@ -148,6 +148,7 @@ class Calls(Waiters):
                 try:
                     return self._call(call, args)
                 except zmq.Again:
+                    waiter.tried = self._edges
                     if not self.refresh() & waiter.flags:
                         break
             else:

@@ -276,7 +276,6 @@ class Waiters(Owned):
             self._retry = RETRY
             self._stop_listening()  # the leader, for it is to listen for less time now
         waiter.is_refused = True
-        waiter.tried = self._edges
         self._refused[waiter] = None
         self._stand_aside(waiter)
 
