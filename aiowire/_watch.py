@@ -139,10 +139,6 @@ class Watch:
             more = await self.readiness.wait(self.flags)
             while not await self._has_room() and not self.is_stopped:
                 more = await self.readiness.wait(self.flags)
-        except Exception:
-            if not self.is_stopped:
-                raise
-            return None  # it does not matter any more
         finally:
             self._is_waiting = False
         return None if self.is_stopped else more

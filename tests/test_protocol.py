@@ -280,3 +280,46 @@ async def test_an_event_of_anyio_makes_a_source() -> None:
         await log.reach(1)
         await settle()
     assert log == ["changed"]
+
+
+async def test_what_goes_wrong_when_it_is_told_to_stop_is_raised() -> None:
+    failures = Log()
+
+    class Stubborn(Readiness):
+        async def wait(self, flags: int) -> bool:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise OSError("cannot stop")
+
+    source = Stubborn()
+    poller = Poller({source: immediately}, handler=lambda ev, exc: failures.append(exc))
+    async with polling(poller):
+        await settle()
+        poller.unregister(source)
+        await failures.reach(1)
+    assert str(failures[0]) == "cannot stop"
+
+
+async def test_a_source_that_is_ready_already_is_not_waited_for() -> None:
+    log = Log()
+
+    class Stock(Readiness):
+        left = 3
+
+        def look(self, flags: int) -> Callable[[], bool]:
+            assert flags == POLLIN
+            return self.take
+
+        def take(self) -> bool:
+            self.left -= 1
+            return self.left >= 0
+
+        async def wait(self, flags: int) -> bool:
+            log.append("waits")
+            await anyio.sleep_forever()
+            return True
+
+    async with polling({Stock(): note(log, "starts")}):
+        await log.reach(4)
+    assert log == ["starts"] * 3 + ["waits"]

@@ -328,3 +328,21 @@ async def test_a_use_in_another_thread_leaves_the_poller_alone(make_context: Any
             await settle()
             send(peer, b"message")
             await log.reach(1)
+
+
+async def test_a_wire_may_receive_until_there_is_nothing_left() -> None:
+    log = Log()
+    with connected(zmq.Context) as (source, peer):
+
+        def drain(ev: EventLoop) -> None:
+            while True:
+                try:
+                    log.append(source.recv(zmq.NOBLOCK))
+                except zmq.Again:
+                    return
+
+        async with polling({source: drain}):
+            for n in (3, 6):
+                for _ in range(3):
+                    send(peer, b"x")
+                await log.reach(n)

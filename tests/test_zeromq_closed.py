@@ -144,3 +144,20 @@ async def test_sockets_are_known_by_themselves() -> None:
         source.close()
         with pytest.raises(KeyError):
             poller.unregister(source)
+
+
+async def test_a_context_that_ended_before_the_poller_began_is_an_error_too() -> None:
+    failures, log = Log(), Log()
+    context = zmq.Context()
+    with context.socket(zmq.PAIR) as source:
+        poller = Poller({source: note(log)}, handler=lambda ev, exc: failures.append(exc))
+        ending = threading.Thread(target=context.term)
+        ending.start()
+        with pytest.raises(zmq.ContextTerminated):
+            while True:
+                source.get(zmq.EVENTS)
+        async with polling(poller):
+            await failures.reach(1)
+    ending.join()
+    assert "was terminated" in str(failures[0])
+    assert log == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -377,3 +378,15 @@ async def test_a_refused_task_goes_on_as_soon_as_there_is_room() -> None:
                         await checkpoint()
                     for _ in range(3):
                         await take(peer, b"waits")
+
+
+async def test_a_call_in_the_moment_in_which_the_context_ends_is_told() -> None:
+    context = aiowire.zmq.Context()
+    with context.socket(zmq.PAIR) as socket:
+        ending = threading.Thread(target=context.term)
+        ending.start()
+        with pytest.raises(anyio.ClosedResourceError, match="its context was terminated"):
+            while True:
+                with suppress(zmq.Again):
+                    await socket.recv(zmq.DONTWAIT)
+    ending.join()

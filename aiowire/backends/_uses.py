@@ -59,11 +59,9 @@ def fail(socket: Any, exc: zmq.ZMQError) -> NoReturn:
         raise anyio.ClosedResourceError(
             f"the context of {socket!r} was terminated while it was watched"
         ) from exc
-    if socket.closed:
-        raise anyio.ClosedResourceError(
-            f"{socket!r} was closed while it was watched; unregister a source before you close it"
-        ) from exc
-    raise exc
+    raise anyio.ClosedResourceError(
+        f"{socket!r} was closed while it was watched; unregister a source before you close it"
+    ) from exc
 
 
 class Uses:
