@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import anyio
@@ -153,7 +153,7 @@ async def test_a_context_that_ended_before_the_poller_began_is_an_error_too() ->
         poller = Poller({source: note(log)}, handler=lambda ev, exc: failures.append(exc))
         ending = threading.Thread(target=context.term)
         ending.start()
-        with pytest.raises(zmq.ContextTerminated):
+        with suppress(zmq.ContextTerminated):
             while True:
                 source.get(zmq.EVENTS)
         async with polling(poller):

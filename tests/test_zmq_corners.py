@@ -386,7 +386,12 @@ async def test_a_call_in_the_moment_in_which_the_context_ends_is_told() -> None:
         ending = threading.Thread(target=context.term)
         ending.start()
         with pytest.raises(anyio.ClosedResourceError, match="its context was terminated"):
-            while True:
-                with suppress(zmq.Again):
-                    await socket.recv(zmq.DONTWAIT)
+            await receive_for_ever(socket)
     ending.join()
+
+
+async def receive_for_ever(socket: Any) -> None:
+    """Receive again and again, without waiting."""
+    while True:
+        with suppress(zmq.Again):
+            await socket.recv(zmq.DONTWAIT)
