@@ -28,6 +28,7 @@ from ._errors import annotate, bare, sort_out
 from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable, is_callable
 
 if TYPE_CHECKING:
+    from ._crew import Crew
     from ._loop import EventLoop
     from ._watch import Slot
     from ._worker import Worker
@@ -56,24 +57,24 @@ class Turn:
     until: float
 
 
-#: The loops whose blocks are entered, in all threads.
-entered: set[EventLoop] = set()
+#: The crews of the loops whose blocks are entered, in all threads.
+entered: set[Crew] = set()
 
 
 def running() -> list[Handle]:
     """Give the chains, of any loop, whose code is on the stack of this thread."""
     here = get_ident()
     return [
-        loop._current
-        for loop in tuple(entered)
-        if loop._current is not None and loop._thread == here
+        crew.current
+        for crew in tuple(entered)
+        if crew.current is not None and crew.thread == here
     ]
 
 
 def interrupt() -> None:
     """Let the running chains stop at their next step, if they have been cancelled."""
     for chain in running():
-        chain._loop._turn.until = AT_ONCE
+        chain._loop._crew.turn.until = AT_ONCE
 
 
 class Handle:
@@ -110,7 +111,7 @@ class Handle:
         code: CodeType,
         offset: int,
     ) -> None:
-        self._loop = loop  # the loop that runs the chain
+        self._loop = loop  # the loop that the chain belongs to
         self._ev = ev  # the loop that its wires are called with
         self._wire = wire
         self._handler = handler
@@ -167,7 +168,7 @@ class Handle:
 
         *Cancellation*: only the waiting is cancelled; the chain runs on.
         """
-        if self._loop._current is self:
+        if self in running():
             raise RuntimeError(f"wire {self.name!r} cannot wait for its own end")
         if self._ended is None:
             self._ended = anyio.Event()
@@ -232,7 +233,7 @@ async def follow_handled(chain: Handle) -> None:
     todo: Rest = chain._wire
     while todo is not None:
         try:
-            await follow(todo, chain._ev, chain._loop._turn)
+            await follow(todo, chain._ev, chain._loop._crew.turn)
         except BaseException as exc:
             failure, others = sort_out(exc)
             cancelled = anyio.get_cancelled_exc_class()
@@ -243,7 +244,7 @@ async def follow_handled(chain: Handle) -> None:
             del failure, others  # which would keep alive whatever the failure has seen
         else:
             return
-        if is_cancelled or monotonic() >= chain._loop._turn.until:
+        if is_cancelled or monotonic() >= chain._loop._crew.turn.until:
             await anyio.lowlevel.checkpoint()  # for those cancelled, it ends here
 
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import cache
-from time import monotonic
 from types import CodeType, TracebackType
 from typing import Any, overload
 
 import anyio
 
-from ._chain import Handle, Handler, Turn, entered, follow, follow_handled, interrupt, running
+from ._chain import Handle, Handler, follow, follow_handled, interrupt, running
 from ._check import check_handler, check_seconds, check_wire
+from ._crew import Crew
 from ._errors import UnhandledException, sort_out, unhandled
 from ._wire import AnyWire
-from ._worker import EAGER, PATIENCE, TURN, Idle, Worker
+from ._worker import Worker
 
 __all__ = ["EventLoop"]
 
@@ -49,9 +48,8 @@ class EventLoop:
         self._seconds = check_seconds(timeout, "timeout")
         #: The time limit in seconds, as it was given.
         self.timeout = timeout
-        self._tasks: anyio.abc.TaskGroup | None = None  # of the block, while it is entered
+        self._is_entered = False
         self._timed_out = self._cancelled = False
-        self._current: Handle | None = None  # the chain whose code is running this moment
         self._idle: anyio.Event | None = None  # of run(): set when the last chain has ended
 
     @property
@@ -114,9 +112,7 @@ class EventLoop:
         self._check_inside("start")
         chain = Handle(self, ev, wire, handler, name, context, code, offset)
         self._live += 1
-        self._queue.append(chain)
-        if self._current is None and not self._coming:
-            self._call_workers(1)
+        self._crew.add(chain)
         return chain
 
     def cancel(self) -> None:
@@ -152,11 +148,11 @@ class EventLoop:
                 await self._idle.wait()
 
     def _check_inside(self, method: str) -> None:
-        if self._tasks is None or (self._closing and not self._live):
+        if not self._is_entered or (self._closing and not self._live):
             raise RuntimeError(
                 f"ev.{method}() works inside the block only: async with EventLoop() as ev: ..."
             )
-        if get_ident() != self._thread:
+        if get_ident() != self._crew.thread:
             raise RuntimeError(
                 f"ev.{method}() was called from another thread; "
                 f"call anyio.from_thread.run_sync(ev.{method}, ...) there"
@@ -166,7 +162,7 @@ class EventLoop:
 
     async def __aenter__(self) -> EventLoop:
         protect_from_interrupts(sys.modules.get("trio"))
-        if self._tasks is not None:
+        if self._is_entered:
             raise RuntimeError("this EventLoop is entered already; make one for each block")
         self._block = self._run_block()
         return await self._block.__aenter__()
@@ -190,7 +186,8 @@ class EventLoop:
         limit = anyio.CancelScope(deadline=anyio.current_time() + self._seconds)
         try:
             with limit:
-                async with anyio.create_task_group() as self._tasks:
+                async with anyio.create_task_group() as tasks:
+                    self._crew = Crew(tasks)
                     try:
                         yield self
                     except BaseException as exc:
@@ -204,44 +201,27 @@ class EventLoop:
             left = exc  # cancellation from outside, or an interrupt
             self._sort(exc)
         finally:
-            self._drop_queue()
-            self._tasks = None
-            entered.discard(self)
+            self._crew.leave()
+            self._is_entered = False
         # Asked of the clock: where nothing waited, nothing noticed that the time was up.
         self._timed_out = anyio.current_time() >= limit.deadline
         self._raise(body, left)
 
     def _reset(self) -> None:
         """Make everything that belongs to one stay in the block."""
-        self._current = None
+        self._is_entered = True
         self._timed_out = self._cancelled = False
         self._closing = False  # the body has ended
-        self._thread = get_ident()
-        self._cancellation = anyio.get_cancelled_exc_class()
-        self._queue: deque[Handle] = deque()  # chains that have not begun
-        self._pool: deque[Idle] = deque()  # workers with nothing to do
-        # The workers on their way to the queue: when each was called, after how many turns.
-        self._coming: dict[Worker, tuple[float, int]] = {}
-        self._eager = EAGER  # how many may be
-        self._grown_at = 0.0  # when that was raised
-        self._turns = 0  # how many turns workers have had
-        self._turn = Turn()
         self._live = 0  # chains that have not ended
         self._idle = None
         self._failures: list[Exception] = []
         self._interrupts: list[BaseException] = []  # KeyboardInterrupt, SystemExit and the like
-        entered.add(self)
 
     def _close(self) -> None:
         """Begin to leave: the task group waits for the workers, and they for the chains."""
         self._closing = True
         if not self._live:
-            self._dismiss()
-
-    def _dismiss(self) -> None:
-        for idle in self._pool:
-            idle.woken.set()
-        self._pool.clear()
+            self._crew.dismiss()
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the block ends with, if anything, and leave nothing out."""
@@ -263,32 +243,7 @@ class EventLoop:
         if left is not None:
             raise left
 
-    # Chains and workers.
-
-    def _call_workers(self, number: int) -> None:
-        """See that so many workers, or as many as make sense, are on their way to the queue."""
-        wanted = min(number, self._eager, len(self._queue))
-        while len(self._coming) < wanted:
-            if self._pool:
-                worker, woken, _ = self._pool.pop()
-                self._worker_called(worker)
-                woken.set()
-            else:
-                worker = Worker(self)
-                assert self._tasks is not None
-                worker.task = self._tasks.create_task(worker, name="aiowire worker")
-
-    def _worker_called(self, worker: Worker) -> None:
-        self._coming[worker] = monotonic(), self._turns
-
-    def _worker_arrived(self, worker: Worker) -> None:
-        since, turns = self._coming.pop(worker)
-        now = monotonic()
-        if now - since <= PATIENCE + (self._turns - turns) * TURN:
-            self._eager = EAGER
-        elif now - self._grown_at > PATIENCE:
-            self._eager *= 2
-            self._grown_at = now
+    # Chains.
 
     def _chain_ended(self, chain: Handle) -> None:
         chain._done = True
@@ -301,7 +256,7 @@ class EventLoop:
                 self._idle.set()
                 self._idle = None
             if self._closing:
-                self._dismiss()
+                self._crew.dismiss()
 
     def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
         """End a chain that raised something."""
@@ -322,7 +277,7 @@ class EventLoop:
         Give back the failure in it, and all that is kept.
         """
         failure, others = sort_out(exc)
-        kept = [each for each in others if not isinstance(each, self._cancellation)]
+        kept = [each for each in others if not isinstance(each, self._crew.cancellation)]
         self._interrupts += kept
         if failure is not None:
             self._failures.append(failure)
@@ -330,15 +285,9 @@ class EventLoop:
         return failure, kept
 
     def _cancel_all(self) -> None:
-        assert self._tasks is not None
-        self._tasks.cancel_scope.cancel()
+        self._crew.tasks.cancel_scope.cancel()
         interrupt()
-        self._drop_queue()
-
-    def _drop_queue(self) -> None:
-        """End the chains that have not begun, and never will, as cancelled."""
-        while self._queue:
-            self._queue.popleft().cancel()
+        self._crew.drop_queue()
 
 
 @cache

@@ -96,7 +96,7 @@ class Watch:
         nothing, this loop is all that an event costs.
         """
         wire = self.wire
-        turn, copy = self._session._loop._turn, self.context.copy
+        turn, copy = self._session._loop._crew.turn, self.context.copy
         is_limited = self._session.slots is not None
         self.readiness.open(self._session.arrivals)
         is_ready = self.readiness.look(self.flags)

@@ -32,7 +32,7 @@ import anyio
 from ._chain import AT_ONCE, SLICE, Handle, follow, follow_handled
 
 if TYPE_CHECKING:
-    from ._loop import EventLoop
+    from ._crew import Crew
 
 __all__: list[str] = []
 
@@ -74,15 +74,15 @@ class Worker(Coroutine[Any, Any, None]):
     It lives for as long as the chain that waits in it, so each slot costs memory.
     """
 
-    __slots__ = ("_chain", "_coro", "_loop", "task")
+    __slots__ = ("_chain", "_coro", "_crew", "task")
 
     task: anyio.TaskHandle[None]
 
-    def __init__(self, loop: EventLoop) -> None:
-        self._loop = loop
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
         self._chain: Handle | None = None  # the chain that waits for something
         self._coro: Coroutine[Any, Any, None] | None = None  # what the task waits in
-        loop._worker_called(self)
+        crew.called(self)
 
     # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
     # tools that print the stack of a waiting task see into the chain.
@@ -129,18 +129,18 @@ class Worker(Coroutine[Any, Any, None]):
 
     def _arrive(self) -> Any:
         """Begin to serve the queue, having been called."""
-        loop = self._loop
-        loop._worker_arrived(self)
-        if loop._queue and is_cancelled():
-            loop._drop_queue()  # the block is being cancelled: nothing begins any more
+        crew = self._crew
+        crew.arrived(self)
+        if crew.queue and is_cancelled():
+            crew.drop_queue()  # the block is being cancelled: nothing begins any more
             self._coro = anyio.lowlevel.checkpoint()
             return self._coro.send(None)  # it is here that this task is cancelled
         return self._serve()
 
     def _serve(self) -> Any:
         """Run chains from the queue until one of them waits, or none is left."""
-        loop = self._loop
-        queue = loop._queue
+        crew = self._crew
+        queue = crew.queue
         until = monotonic() + SLICE
         while queue:
             chain = queue.popleft()
@@ -148,25 +148,25 @@ class Worker(Coroutine[Any, Any, None]):
                 continue
             chain._worker = self
             if chain._handler is None:
-                coro = follow(chain._wire, chain._ev, loop._turn)
+                coro = follow(chain._wire, chain._ev, crew.turn)
             else:
                 coro = follow_handled(chain)
-            loop._turn.until = until
-            loop._current = chain
+            crew.turn.until = until
+            crew.current = chain
             try:
                 waits_for = chain._context.run(coro.send, None)
             except StopIteration:
-                loop._chain_ended(chain)
+                chain._loop._chain_ended(chain)
                 if chain._cancelled:  # by itself: the cancel scope is this worker's
                     return self._retire()
             except BaseException as exc:
-                loop._chain_stopped(chain, exc)
+                chain._loop._chain_stopped(chain, exc)
                 return self._retire(exc)
             else:
                 self._chain = chain
                 self._coro = coro
                 chain._offset = OFFSETS.setdefault(chain._offset, chain._offset)
-                return self._wait(waits_for, len(loop._coming) + 2)
+                return self._wait(waits_for, len(crew.coming) + 2)
             if queue and monotonic() >= until:
                 break
         return self._rest()
@@ -176,39 +176,39 @@ class Worker(Coroutine[Any, Any, None]):
         chain = self._chain
         if chain is None:
             return self._resume_rest(method, arg)
-        loop = self._loop
-        loop._turn.until = AT_ONCE if chain._cancelled else monotonic() + SLICE
-        loop._current = chain
+        crew = self._crew
+        crew.turn.until = AT_ONCE if chain._cancelled else monotonic() + SLICE
+        crew.current = chain
         try:
             waits_for = chain._context.run(method, arg)
         except StopIteration:
             self._chain = self._coro = None
-            loop._chain_ended(chain)
+            chain._loop._chain_ended(chain)
             return self._retire() if chain._cancelled else self._serve()
         except BaseException as exc:
             self._chain = self._coro = None
-            loop._chain_stopped(chain, exc)
+            chain._loop._chain_stopped(chain, exc)
             return self._retire(exc)
         return self._wait(waits_for, 1)
 
     def _wait(self, waits_for: Any, workers: int) -> Any:
         """Let the task wait for something, and see that others are on their way to the queue."""
-        loop = self._loop
-        loop._current = None
-        loop._turns += 1
-        if loop._queue:
-            loop._call_workers(workers)
+        crew = self._crew
+        crew.current = None
+        crew.turns += 1
+        if crew.queue:
+            crew.call(workers)
         return waits_for
 
     def _rest(self) -> Any:
         """Wait in the pool of the loop until there is work."""
-        loop = self._loop
-        if loop._closing and not loop._live:
+        crew = self._crew
+        if crew.is_dismissed:
             return self._retire()
         woken = anyio.Event()
         self._coro = woken.wait()
         now = monotonic()
-        pool = loop._pool
+        pool = crew.pool
         if pool and now - pool[0].since > KEEP:
             pool.popleft().woken.set()
         waits_for = self._wait(self._coro.send(None), 1)
@@ -221,16 +221,16 @@ class Worker(Coroutine[Any, Any, None]):
             return method(arg)
         except StopIteration:
             self._coro = None
-            return self._arrive() if self in self._loop._coming else self._retire()
+            return self._arrive() if self in self._crew.coming else self._retire()
         except BaseException as exc:
-            loop = self._loop
-            loop._coming.pop(self, None)
-            if isinstance(exc, loop._cancellation) and not is_cancelled():
-                for idle in [each for each in loop._pool if each.worker is self]:
-                    loop._pool.remove(idle)
+            crew = self._crew
+            crew.coming.pop(self, None)
+            if isinstance(exc, crew.cancellation) and not is_cancelled():
+                for idle in [each for each in crew.pool if each.worker is self]:
+                    crew.pool.remove(idle)
                 return self._retire()
-            loop._pool.clear()
-            loop._drop_queue()
+            crew.pool.clear()
+            crew.drop_queue()
             raise
 
     def _retire(self, exc: BaseException | None = None) -> Any:
@@ -242,6 +242,6 @@ class Worker(Coroutine[Any, Any, None]):
         whole task group along.
         """
         self._wait(None, 1)
-        if isinstance(exc, self._loop._cancellation) and is_cancelled():
+        if isinstance(exc, self._crew.cancellation) and is_cancelled():
             raise exc
         raise StopIteration

@@ -1,0 +1,91 @@
+"""The crew of an event loop: its workers, and the queue of chains that they serve.
+
+How many workers are on their way to the queue is decided here; what they do once they are there is
+in ``_worker.py``. Loops inside a loop, such as those of the branches of a wire, share its crew, so
+that to start a branch costs what it costs to start a chain.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections import deque
+from time import monotonic
+
+import anyio
+
+from ._chain import Handle, Turn, entered
+from ._worker import EAGER, PATIENCE, TURN, Idle, Worker
+
+__all__: list[str] = []
+
+
+class Crew:
+    """The workers in one task group, and the chains that have not begun.
+
+    :param tasks: the task group, which the workers are tasks of
+    """
+
+    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
+        self.tasks = tasks
+        self.thread = get_ident()
+        self.cancellation = anyio.get_cancelled_exc_class()
+        self.queue: deque[Handle] = deque()  # chains that have not begun
+        self.pool: deque[Idle] = deque()  # workers with nothing to do
+        # The workers on their way to the queue: when each was called, after how many turns.
+        self.coming: dict[Worker, tuple[float, int]] = {}
+        self.eager = EAGER  # how many may be
+        self.turns = 0  # how many turns workers have had
+        self.turn = Turn()
+        self.current: Handle | None = None  # the chain whose code is running this moment
+        self.is_dismissed = False
+        self._grown_at = 0.0  # when the number of eager workers was raised
+        entered.add(self)
+
+    def add(self, chain: Handle) -> None:
+        """Put a chain into the queue, and see that somebody comes to serve it."""
+        self.queue.append(chain)
+        if self.current is None and not self.coming:
+            self.call(1)
+
+    def call(self, number: int) -> None:
+        """See that so many workers, or as many as make sense, are on their way to the queue."""
+        wanted = min(number, self.eager, len(self.queue))
+        while len(self.coming) < wanted:
+            if self.pool:
+                worker, woken, _ = self.pool.pop()
+                self.called(worker)
+                woken.set()
+            else:
+                worker = Worker(self)
+                worker.task = self.tasks.create_task(worker, name="aiowire worker")
+
+    def called(self, worker: Worker) -> None:
+        """Note that a worker is on its way."""
+        self.coming[worker] = monotonic(), self.turns
+
+    def arrived(self, worker: Worker) -> None:
+        """Note that a worker is there, and learn from how long that took."""
+        since, turns = self.coming.pop(worker)
+        now = monotonic()
+        if now - since <= PATIENCE + (self.turns - turns) * TURN:
+            self.eager = EAGER
+        elif now - self._grown_at > PATIENCE:
+            self.eager *= 2
+            self._grown_at = now
+
+    def dismiss(self) -> None:
+        """Let the workers go when there will be no more work for them."""
+        self.is_dismissed = True
+        for idle in self.pool:
+            idle.woken.set()
+        self.pool.clear()
+
+    def drop_queue(self) -> None:
+        """End the chains that have not begun, and never will, as cancelled."""
+        while self.queue:
+            self.queue.popleft().cancel()
+
+    def leave(self) -> None:
+        """Be no more: the task group has ended."""
+        self.drop_queue()
+        entered.discard(self)
