@@ -22,6 +22,6 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("aiowire._chain.monotonic", clock)
-    monkeypatch.setattr("aiowire._loop.monotonic", clock)
+    monkeypatch.setattr("aiowire._crew.monotonic", clock)
     monkeypatch.setattr("aiowire._worker.monotonic", clock)
     return clock

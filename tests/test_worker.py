@@ -117,7 +117,7 @@ async def test_a_burst_of_chains_that_wait_begins_a_few_in_each_pass(
 ) -> None:
     """More of them where it is not the chains that make the passes slow."""
     now = begun = 0
-    monkeypatch.setattr("aiowire._loop.monotonic", lambda: now)
+    monkeypatch.setattr("aiowire._crew.monotonic", lambda: now)
     monkeypatch.setattr("aiowire._worker.monotonic", lambda: now)
 
     async def begin(ev: EventLoop) -> None:
@@ -278,7 +278,7 @@ async def inner_wait() -> None:
 async def test_the_stack_of_a_waiting_task_shows_the_wire() -> None:
     async with EventLoop() as ev:
         handle = ev.start(done >> Call(inner_wait))
-        idle = Worker(ev)
+        idle = Worker(ev._crew)
         assert list(stack_of(idle)) == []
         await anyio.wait_all_tasks_blocked()
         assert handle._worker is not None
@@ -312,7 +312,7 @@ async def test_a_worker_is_a_coroutine_that_can_be_sent_to_thrown_into_and_close
 
     async with EventLoop() as ev:
         ev.start(wire)
-        worker = Worker(ev)  # begins before the one that is on its way
+        worker = Worker(ev._crew)  # begins before the one that is on its way
         steps = iter(worker)
         assert next(steps) == "pause"
         assert steps.send("sent") == "pause"
@@ -325,9 +325,9 @@ async def test_a_worker_is_a_coroutine_that_can_be_sent_to_thrown_into_and_close
 
 async def test_a_worker_without_a_chain_can_be_closed() -> None:
     async with EventLoop() as ev:
-        Worker(ev).close()
-        worker = Worker(ev)
+        Worker(ev._crew).close()
+        worker = Worker(ev._crew)
         worker.send(None)  # finds nothing to do, and waits
         worker.close()
         assert worker.cr_frame is None
-        ev._pool.clear()
+        ev._crew.pool.clear()
