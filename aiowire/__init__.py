@@ -21,6 +21,7 @@ In which order to read the files, each of which uses only those above it::
     _chain      a started wire, followed from step to step
     _context    a stretch of a task in a context of its own
     _worker     the tasks that run chains
+    _crew       the workers of a loop, and the queue that they serve
     _loop       EventLoop
     backends/   the kinds of readiness; how tasks wait for ZeroMQ
     zmq/        awaitable ZeroMQ sockets, for programs that import aiowire.zmq

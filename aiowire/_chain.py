@@ -57,8 +57,8 @@ class Turn:
     until: float
 
 
-#: The crews of the loops whose blocks are entered, in all threads.
-entered: set[Crew] = set()
+#: The crews of the loops whose blocks are entered, in all threads, in the order of that.
+entered: dict[Crew, None] = {}
 
 
 def running() -> list[Handle]:
@@ -205,7 +205,7 @@ async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
     todo: Todo = None
     while True:
         if type(wire) in COMPOSITES:
-            wire, todo = expose(wire, todo)
+            wire, todo = expose(wire, todo, ev._stopping)
         while True:
             rest: Any = wire(ev)
             if type(rest) is coroutine:

@@ -10,11 +10,15 @@ from __future__ import annotations
 from _thread import get_ident
 from collections import deque
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import anyio
 
 from ._chain import Handle, Turn, entered
 from ._worker import EAGER, PATIENCE, TURN, Idle, Worker
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
 
 __all__: list[str] = []
 
@@ -23,10 +27,12 @@ class Crew:
     """The workers in one task group, and the chains that have not begun.
 
     :param tasks: the task group, which the workers are tasks of
+    :param loop: the loop that has it
     """
 
-    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup, loop: EventLoop) -> None:
         self.tasks = tasks
+        self.loop = loop
         self.thread = get_ident()
         self.cancellation = anyio.get_cancelled_exc_class()
         self.queue: deque[Handle] = deque()  # chains that have not begun
@@ -39,7 +45,7 @@ class Crew:
         self.current: Handle | None = None  # the chain whose code is running this moment
         self.is_dismissed = False
         self._grown_at = 0.0  # when the number of eager workers was raised
-        entered.add(self)
+        entered[self] = None
 
     def add(self, chain: Handle) -> None:
         """Put a chain into the queue, and see that somebody comes to serve it."""
@@ -88,4 +94,4 @@ class Crew:
     def leave(self) -> None:
         """Be no more: the task group has ended."""
         self.drop_queue()
-        entered.discard(self)
+        entered.pop(self, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import cache
@@ -13,8 +13,8 @@ from typing import Any, overload
 
 import anyio
 
-from ._chain import Handle, Handler, follow, follow_handled, interrupt, running
-from ._check import check_handler, check_seconds, check_wire
+from ._chain import Handle, Handler, entered, follow, follow_handled, interrupt, running
+from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
 from ._errors import UnhandledException, sort_out, unhandled
 from ._wire import AnyWire
@@ -44,13 +44,24 @@ class EventLoop:
             ev.start(Call(anyio.sleep, 0.1) >> Call(print, "beep"))
     """
 
+    # What a loop is that has just been entered, whatever its kind.
+    _is_entered = _closing = _stopping = _timed_out = _cancelled = _is_winding = False
+    _live = 0  # chains that have not ended, those in the background not counted
+    _idle: anyio.Event | None = None  # of run(): set when the last chain has ended
+    _stopped: anyio.Event | None = None  # set when the loop is to stop
+    _stop_deadline: float = INFINITY  # when the grace of stop() is over
+    _around: EventLoop | None = None
+
+    _crew: Crew
+    _failures: list[Exception]
+    _interrupts: list[BaseException]  # KeyboardInterrupt, SystemExit and the like
+    _background: list[Handle]  # chains that the block does not wait for
+    _told: dict[object, Callable[[], object]]  # what is called when the loop is to stop
+
     def __init__(self, timeout: float | None = None) -> None:
         self._seconds = check_seconds(timeout, "timeout")
         #: The time limit in seconds, as it was given.
         self.timeout = timeout
-        self._is_entered = False
-        self._timed_out = self._cancelled = False
-        self._idle: anyio.Event | None = None  # of run(): set when the last chain has ended
 
     @property
     def timed_out(self) -> bool:
@@ -62,18 +73,38 @@ class EventLoop:
         """Whether :meth:`cancel` was called since the block was last entered."""
         return self._cancelled
 
+    @property
+    def stopping(self) -> bool:
+        """Whether :meth:`stop` was called, of this loop or of one around it."""
+        return self._stopping
+
     @overload
     def start(
-        self, wire: None, handler: Handler | None = None, *, name: str | None = None
+        self,
+        wire: None,
+        handler: Handler | None = None,
+        *,
+        name: str | None = None,
+        background: bool = False,
     ) -> None: ...
 
     @overload
     def start(
-        self, wire: AnyWire, handler: Handler | None = None, *, name: str | None = None
+        self,
+        wire: AnyWire,
+        handler: Handler | None = None,
+        *,
+        name: str | None = None,
+        background: bool = False,
     ) -> Handle: ...
 
     def start(
-        self, wire: AnyWire | None, handler: Handler | None = None, *, name: str | None = None
+        self,
+        wire: AnyWire | None,
+        handler: Handler | None = None,
+        *,
+        name: str | None = None,
+        background: bool = False,
     ) -> Handle | None:
         """Start a chain: the wire, the wire that it leaves, and so on to the end.
 
@@ -86,6 +117,9 @@ class EventLoop:
             handler; what it raises has no handler. Cancellation, :exc:`KeyboardInterrupt` and
             :exc:`SystemExit` are not failures. A group with one failure is passed as that.
         :param name: what the handle, and so the person who debugs, calls the chain
+        :param background: whether leaving the block does not wait for the chain. Once the others
+            have ended, those in the background are cancelled, last started first, each dead
+            before the next is cancelled.
         :return: a handle on the chain, or ``None`` for ``None``
         :raises TypeError: when ``wire`` or ``handler`` is not callable
         :raises RuntimeError: outside the block, and from another thread, where the right call
@@ -96,7 +130,13 @@ class EventLoop:
         check_wire(wire, "ev.start({wire})")
         check_handler(handler)
         caller = sys._getframe(1)
-        return self._start(wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self)
+        chain = self._start(
+            wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self
+        )
+        if background:
+            self._background.append(chain)
+            self._live -= 1
+        return chain
 
     def _start(
         self,
@@ -126,8 +166,48 @@ class EventLoop:
         self._cancelled = True
         self._cancel_all()
 
+    def stop(self, grace: float | None = None) -> None:
+        """Ask the loop to finish, and return at once.
+
+        :attr:`stopping` is true from now on, here and in the loops inside. Pollers stop watching;
+        ``Forever``, ``Repeat``, ``Every`` and ``OnSignal`` begin no further round. What is under
+        way goes on to its end.
+
+        :param grace: seconds after which what is left is cancelled; ``None`` for as long as it
+            takes. Of several calls the earliest end counts.
+        :raises RuntimeError: outside the block, and from another thread
+        :raises ValueError: when ``grace`` is negative or NaN
+        """
+        self._check_inside("stop")
+        seconds = check_seconds(grace, "grace")
+        self._note_stop()
+        if seconds < INFINITY:
+            self._cancel_at(anyio.current_time() + seconds)
+
+    def _cancel_at(self, deadline: float) -> None:
+        self._stop_deadline = min(self._stop_deadline, deadline)
+        self._limit.deadline = min(self._limit.deadline, deadline)
+
+    def _note_stop(self) -> None:
+        """Tell all who do things again and again that this is to end."""
+        self._stopping = True
+        if self._stopped is not None:
+            self._stopped.set()
+        for tell in tuple(self._told.values()):
+            tell()
+
+    async def _wait_for_stop(self) -> None:
+        """Wait until the loop is to stop."""
+        if self._stopped is None:
+            self._stopped = anyio.Event()
+        if self._stopping:
+            self._stopped.set()
+        await self._stopped.wait()
+
     async def run(self, timeout: float | None = None) -> None:
         """Wait in the body until no chain is left, or some time has passed; cancel nothing.
+
+        Chains in the background are not waited for.
 
         :param timeout: how many seconds to wait at most; ``None`` for as long as it takes
         :raises RuntimeError: outside the block, and in a wire of this same loop, which would
@@ -148,7 +228,7 @@ class EventLoop:
                 await self._idle.wait()
 
     def _check_inside(self, method: str) -> None:
-        if not self._is_entered or (self._closing and not self._live):
+        if not self._is_entered or (self._closing and not self._live and not self._background):
             raise RuntimeError(
                 f"ev.{method}() works inside the block only: async with EventLoop() as ev: ..."
             )
@@ -183,11 +263,12 @@ class EventLoop:
         self._reset()
         body: BaseException | None = None
         left: BaseException | None = None
-        limit = anyio.CancelScope(deadline=anyio.current_time() + self._seconds)
+        deadline = anyio.current_time() + self._seconds
+        self._limit = anyio.CancelScope(deadline=deadline)
         try:
-            with limit:
+            with self._limit:
                 async with anyio.create_task_group() as tasks:
-                    self._crew = Crew(tasks)
+                    self._crew = Crew(tasks, self)
                     try:
                         yield self
                     except BaseException as exc:
@@ -202,26 +283,62 @@ class EventLoop:
             self._sort(exc)
         finally:
             self._crew.leave()
-            self._is_entered = False
+            self._be_left()
         # Asked of the clock: where nothing waited, nothing noticed that the time was up.
-        self._timed_out = anyio.current_time() >= limit.deadline
+        now = anyio.current_time()
+        self._timed_out = now >= deadline
+        self._cancelled = self._cancelled or now >= self._stop_deadline
         self._raise(body, left)
 
     def _reset(self) -> None:
         """Make everything that belongs to one stay in the block."""
         self._is_entered = True
-        self._timed_out = self._cancelled = False
-        self._closing = False  # the body has ended
-        self._live = 0  # chains that have not ended
-        self._idle = None
-        self._failures: list[Exception] = []
-        self._interrupts: list[BaseException] = []  # KeyboardInterrupt, SystemExit and the like
+        self._closing = self._timed_out = self._cancelled = self._stopping = False
+        self._stop_deadline = INFINITY
+        self._live = 0
+        self._idle = self._stopped = None
+        self._failures = []
+        self._interrupts = []
+        self._background = []
+        self._told = {}
+        self._host = anyio.get_current_task().id
+        self._be_inside(loop_around(self._host))
+
+    def _be_inside(self, around: EventLoop | None) -> None:
+        """Stop when the loop around this one is to stop."""
+        self._around = around
+        if around is not None:
+            self._stopping = around._stopping
+            around._told[self] = self._note_stop
+
+    def _be_left(self) -> None:
+        self._is_entered = False
+        if self._around is not None:
+            self._around._told.pop(self, None)
+            self._around = None
 
     def _close(self) -> None:
-        """Begin to leave: the task group waits for the workers, and they for the chains."""
+        """Begin to leave, when the body has ended."""
         self._closing = True
-        if not self._live:
-            self._crew.dismiss()
+        self._wind_down()
+
+    def _wind_down(self) -> None:
+        """Once the body and the chains have ended, end those in the background, last first."""
+        if self._is_winding or self._live or not self._closing:
+            return
+        self._is_winding = True
+        while self._background and not self._live:
+            last = self._background[-1]
+            last.cancel()
+            if not last._done:
+                break  # when it is dead, this is called again
+        self._is_winding = False
+        if not self._background and not self._live:
+            self._empty()
+
+    def _empty(self) -> None:
+        """Let the workers go: the task group waits for them."""
+        self._crew.dismiss()
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the block ends with, if anything, and leave nothing out."""
@@ -250,13 +367,16 @@ class EventLoop:
         chain._worker = None
         if chain._ended is not None:
             chain._ended.set()
-        self._live -= 1
+        if self._background and chain in self._background:
+            self._background.remove(chain)
+        else:
+            self._live -= 1
         if not self._live:
             if self._idle is not None:
                 self._idle.set()
                 self._idle = None
             if self._closing:
-                self._crew.dismiss()
+                self._wind_down()
 
     def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
         """End a chain that raised something."""
@@ -265,7 +385,7 @@ class EventLoop:
             for each in kept:
                 chain.annotate(each)
             if kept:
-                self._cancel_all()
+                self._abort()
             else:
                 chain._cancelled = True
         finally:
@@ -284,10 +404,26 @@ class EventLoop:
             kept.append(failure)
         return failure, kept
 
+    def _abort(self) -> None:
+        """End, because something has failed."""
+        self._cancel_all()
+
     def _cancel_all(self) -> None:
         self._crew.tasks.cancel_scope.cancel()
         interrupt()
         self._crew.drop_queue()
+
+
+def loop_around(host: int) -> EventLoop | None:
+    """Give the loop inside whose block, or whose chain, this code runs.
+
+    :param host: the task that runs it
+    """
+    inside = [crew.loop for crew in entered if crew.loop._host == host]
+    chains = running()
+    if inside:
+        return inside[-1]
+    return chains[-1]._ev if chains else None
 
 
 @cache

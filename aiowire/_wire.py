@@ -163,14 +163,22 @@ class Composite(Wire):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step: that of the first wire."""
-        first, todo = expose(*self.unfold(None))
+        stopping = getattr(ev, "_stopping", False)  # whoever calls it may have no loop to give
+        if stopping and isinstance(self, ROUNDS):
+            return None
+        first, todo = expose(*self.unfold(None), stopping)
         rest = await take_step(first, ev)
         return remainder(rest, todo)
 
 
-def expose(wire: AnyWire, todo: Todo) -> tuple[AnyWire, Todo]:
-    """Unfold until the first wire is one that can only be called."""
+def expose(wire: AnyWire, todo: Todo, stopping: bool = False) -> tuple[AnyWire, Todo]:
+    """Unfold until the first wire is one that can only be called.
+
+    :param stopping: whether the loop is to stop: then what goes in rounds begins no further one
+    """
     while type(wire) in COMPOSITES:
+        if stopping and isinstance(wire, ROUNDS):
+            return done, todo
         wire, todo = cast("Composite", wire).unfold(todo)
     return wire, todo
 
@@ -319,7 +327,10 @@ class Forever(Composite):
 
 #: The classes that unfold. A user's subclass of one of them may have a ``__call__`` of its own,
 #: so only these very classes are unfolded; all others are called.
-COMPOSITES = frozenset({Sequence, Remainder, Repeat, Forever})
+COMPOSITES: set[type[Wire]] = {Sequence, Remainder, Repeat, Forever}
+
+#: The classes that go in rounds, of which none begins when the loop is to stop.
+ROUNDS: tuple[type[Wire], ...] = (Repeat, Forever)
 
 
 class Constant(Wire):

@@ -19,6 +19,7 @@ import pytest
 import aiowire
 from aiowire import Call, EventLoop
 from aiowire._chain import entered
+from aiowire._crew import Crew
 from aiowire._worker import Worker
 
 PROGRAM = """\
@@ -418,7 +419,7 @@ def test_run_works_in_other_threads(backend_name: str) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    [Worker._wait, EventLoop._reset, EventLoop._close, EventLoop.__aexit__, EventLoop._drop_queue],
+    [Worker._wait, EventLoop._reset, EventLoop._close, EventLoop.__aexit__, Crew.drop_queue],
     ids=lambda place: place.__name__,
 )
 def test_ctrl_c_anywhere_in_the_library(anyio_backend: Any, place: FunctionType) -> None:
