@@ -23,6 +23,10 @@ In which order to read the files, each of which uses only those above it::
     _worker     the tasks that run chains
     _crew       the workers of a loop, and the queue that they serve
     _loop       EventLoop
+    _fork       branches: loops inside a wire
+    _race       All, Race, Select
+    _timeout    Timeout, Every
+    _catch      Catch, Retry, Finally
     backends/   the kinds of readiness; how tasks wait for ZeroMQ
     zmq/        awaitable ZeroMQ sockets, for programs that import aiowire.zmq
     _watch      what runs in a poller
@@ -37,9 +41,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._call import Call, never
+from ._catch import Catch, Finally, Retry
 from ._chain import Handle, Handler
 from ._errors import UnhandledException
 from ._loop import EventLoop
+from ._race import All, Race, Select
+from ._timeout import Every, Timeout
 from ._wire import AnyWire, Forever, Repeat, Sequence, Wire, done
 
 if TYPE_CHECKING:
@@ -52,15 +59,23 @@ __version__: str
 __all__ = [
     "POLLIN",
     "POLLOUT",
+    "All",
     "AnyWire",
     "Call",
+    "Catch",
     "EventLoop",
+    "Every",
+    "Finally",
     "Forever",
     "Handle",
     "Handler",
     "Poller",
+    "Race",
     "Repeat",
+    "Retry",
+    "Select",
     "Sequence",
+    "Timeout",
     "UnhandledException",
     "Wire",
     "done",

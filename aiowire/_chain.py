@@ -65,9 +65,7 @@ def running() -> list[Handle]:
     """Give the chains, of any loop, whose code is on the stack of this thread."""
     here = get_ident()
     return [
-        crew.current
-        for crew in tuple(entered)
-        if crew.current is not None and crew.thread == here
+        crew.current for crew in tuple(entered) if crew.current is not None and crew.thread == here
     ]
 
 

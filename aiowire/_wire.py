@@ -41,6 +41,7 @@ from ._check import (
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
+    from ._race import All, Race
 
 __all__ = ["AnyWire", "Forever", "Repeat", "Sequence", "Wire", "done"]
 
@@ -53,6 +54,13 @@ Rest: TypeAlias = "AnyWire | None"
 AnyWire: TypeAlias = Callable[["EventLoop"], "Rest | Awaitable[Rest]"]
 #: What follows: the next wire and what follows that.
 Todo: TypeAlias = "tuple[AnyWire, Todo] | None"
+
+
+def concurrent() -> Any:
+    """Give the file of what ``&`` and ``|`` make, which itself needs this one."""
+    from . import _race
+
+    return _race
 
 
 class Wire:
@@ -115,6 +123,28 @@ class Wire:
 
     __rmul__ = __mul__
 
+    def __and__(self, other: AnyWire) -> All:
+        """``a & b``: run both at the same time, until both have ended."""
+        check_wire(other, "... & {wire}")
+        made: All = concurrent().All(self, other)
+        return made
+
+    def __rand__(self, other: AnyWire) -> All:
+        check_wire(other, "{wire} & ...")
+        made: All = concurrent().All(other, self)
+        return made
+
+    def __or__(self, other: AnyWire) -> Race:
+        """``a | b``: run both at the same time, until the first has ended."""
+        check_wire(other, "... | {wire}")
+        made: Race = concurrent().Race(self, other)
+        return made
+
+    def __ror__(self, other: AnyWire) -> Race:
+        check_wire(other, "{wire} | ...")
+        made: Race = concurrent().Race(other, self)
+        return made
+
     def __repr__(self) -> str:
         try:
             return call_text(type(self).__name__, self._fn, self._args, self._kwargs)
@@ -157,6 +187,9 @@ class Composite(Wire):
 
     __slots__ = ()
 
+    #: Whether it unfolds into rounds, of which none begins when the loop is to stop.
+    goes_in_rounds = False
+
     def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
         """Give the first wire, and ``todo`` with the rest of this wire put before it."""
         raise NotImplementedError
@@ -164,7 +197,7 @@ class Composite(Wire):
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step: that of the first wire."""
         stopping = getattr(ev, "_stopping", False)  # whoever calls it may have no loop to give
-        if stopping and isinstance(self, ROUNDS):
+        if stopping and self.goes_in_rounds:
             return None
         first, todo = expose(*self.unfold(None), stopping)
         rest = await take_step(first, ev)
@@ -177,7 +210,7 @@ def expose(wire: AnyWire, todo: Todo, stopping: bool = False) -> tuple[AnyWire, 
     :param stopping: whether the loop is to stop: then what goes in rounds begins no further one
     """
     while type(wire) in COMPOSITES:
-        if stopping and isinstance(wire, ROUNDS):
+        if stopping and cast("Composite", wire).goes_in_rounds:
             return done, todo
         wire, todo = cast("Composite", wire).unfold(todo)
     return wire, todo
@@ -277,6 +310,7 @@ class Repeat(Composite):
     """
 
     __slots__ = ("_n", "_wire")
+    goes_in_rounds = True
 
     def __init__(self, a: AnyWire, n: float) -> None:
         check_wire(a, "Repeat({wire}, n)")
@@ -313,6 +347,7 @@ class Forever(Composite):
     """
 
     __slots__ = ("_wire",)
+    goes_in_rounds = True
 
     def __init__(self, a: AnyWire) -> None:
         check_wire(a, "Forever({wire})")
@@ -328,9 +363,6 @@ class Forever(Composite):
 #: The classes that unfold. A user's subclass of one of them may have a ``__call__`` of its own,
 #: so only these very classes are unfolded; all others are called.
 COMPOSITES: set[type[Wire]] = {Sequence, Remainder, Repeat, Forever}
-
-#: The classes that go in rounds, of which none begins when the loop is to stop.
-ROUNDS: tuple[type[Wire], ...] = (Repeat, Forever)
 
 
 class Constant(Wire):

@@ -1,0 +1,254 @@
+"""Branches: parts of a wire that run in loops of their own, at the same time.
+
+All that runs at the same time inside a wire comes from here. A :class:`Branch` is a nested loop: it
+counts the chains that are started in it, and ends with the last of them. A :class:`Fork` is what
+the wire that has the branches waits for. It is over when all its branches are, and nothing that was
+started in one outlives it.
+
+A branch is not a task group inside that of the loop around it. Its chains are served by the crew of
+that loop, so a branch costs about as much as a chain, and one in which nothing is started costs
+next to nothing. That no chain is left is the fork's to see: when it is cancelled, or a branch
+fails, it cancels the chains of all branches and waits until they are dead, whatever comes then.
+
+There are two ways to decide early:
+
+- by the first *end*: when one branch is over the others are cancelled (``Race``);
+- by the first *step*: when one branch has taken its first step the others are cancelled, and what
+  it leaves goes on (``Select``). A step that is complete is kept, though its branch was cancelled
+  in the same moment.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextvars import copy_context
+from types import CodeType
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ._chain import Handle, follow, running
+from ._loop import EventLoop
+from ._wire import AnyWire, Rest, Wire, take_step
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from ._chain import Handler
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+__all__: list[str] = []
+
+
+class Branch(EventLoop):
+    """A loop inside a wire, with the crew of the loop around it."""
+
+    def __init__(self, fork: Fork, around: EventLoop) -> None:
+        self._fork = fork
+        self._crew = around._crew
+        self._failures = fork.failures
+        self._interrupts = fork.interrupts
+        self._background = []
+        self._told = {}
+        self._chains: dict[Handle, None] = {}  # those that have not ended
+        self._scope: anyio.CancelScope | None = None  # of what runs in the task of the fork
+        self._is_entered = True
+        self._be_inside(around)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all has ended that was started here."""
+        return not self._is_entered
+
+    def _start(
+        self,
+        wire: AnyWire,
+        handler: Handler | None,
+        name: str | None,
+        context: Context,
+        code: CodeType,
+        offset: int,
+        ev: EventLoop,
+    ) -> Handle:
+        chain = super()._start(wire, handler, name, context, code, offset, ev)
+        self._chains[chain] = None
+        return chain
+
+    def _chain_ended(self, chain: Handle) -> None:
+        del self._chains[chain]
+        super()._chain_ended(chain)
+
+    def _abort(self) -> None:
+        self._fork.cancel()
+
+    def _cancel_all(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+        self._cancel_chains()
+
+    def _cancel_chains(self) -> None:
+        for chain in reversed(tuple(self._chains)):
+            chain.cancel()
+
+    def _cancel_at(self, deadline: float) -> None:
+        """Have a chain in the background that cancels the others when the time has come."""
+
+        async def cancel(ev: EventLoop) -> None:
+            await anyio.sleep_until(deadline)
+            self._cancelled = True
+            self._cancel_all()
+
+        self.start(cancel, name="end of grace", background=True)
+
+    def _empty(self) -> None:
+        self._be_left()
+        self._fork.ended(self)
+
+
+class Fork:
+    """The branches of one wire.
+
+    :param ev: the loop in which the wire runs
+    :param by_end: whether the first branch to end decides
+    """
+
+    def __init__(self, ev: EventLoop, *, by_end: bool = False) -> None:
+        self.failures: list[Exception] = []
+        self.interrupts: list[BaseException] = []
+        #: What the first steps that are complete have left, by the number of the branch.
+        self.rests: dict[int, Rest] = {}
+        self._ev = ev
+        self._by_end = by_end
+        self._branches: list[Branch] = []
+        self._all_ended: anyio.Event | None = None
+
+    def branch(self) -> Branch:
+        """Add a branch."""
+        branch = Branch(self, self._ev)
+        self._branches.append(branch)
+        return branch
+
+    # What happens to the branches.
+
+    def ended(self, branch: Branch) -> None:
+        """Note that a branch is over."""
+        if self._by_end:
+            self._by_end = False
+            self.cancel(branch)
+        if self._all_ended is not None and self.is_over:
+            self._all_ended.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all branches are over."""
+        return all(branch.is_over for branch in self._branches)
+
+    def cancel(self, but: Branch | None = None) -> None:
+        """Cancel the branches that are not over."""
+        self._by_end = False
+        for branch in self._branches:
+            if branch is not but and not branch.is_over:
+                branch._cancel_all()
+
+    # The ways to run them.
+
+    async def run(self, parts: Sequence[AnyWire]) -> None:
+        """Run each wire in a branch, and wait until all are over.
+
+        :raises ExceptionGroup: of all failures
+        """
+        code, offset = origin()
+        begun = [(self.branch(), part) for part in parts]
+        for branch, part in begun:
+            branch._start(part, None, None, copy_context(), code, offset, branch)
+            branch._closing = True
+        await self.wait()
+
+    async def select(self, parts: Sequence[AnyWire]) -> None:
+        """Run the first steps alone; what they leave is in :attr:`rests` then."""
+        await self.run([FirstStep(self, number, part) for number, part in enumerate(parts)])
+
+    async def host(self, wire: AnyWire, branch: Branch) -> None:
+        """Follow a wire in this very task, and wait until its branch is over.
+
+        :raises Exception: its failure as it is, if there is no other
+        """
+        body: BaseException | None = None
+        try:
+            await follow(wire, branch, branch._crew.turn)
+        except BaseException as exc:
+            body = exc
+            branch._cancel_chains()
+        branch._close()
+        await self.wait(body)
+
+    async def wait(self, body: BaseException | None = None) -> None:
+        """Wait until all branches are over; when cancelled, cancel them, and wait on.
+
+        :param body: what was raised already, to be raised in the end
+        """
+        left = body
+        while not self.is_over:
+            self._all_ended = anyio.Event()
+            try:
+                with anyio.CancelScope(shield=left is not body):
+                    await self._all_ended.wait()
+            except BaseException as exc:
+                left = exc
+                self.cancel()
+        self._raise(body, left)
+
+    def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
+        """Raise what the branches end with, if anything, and leave nothing out."""
+        failures = self.failures
+        if isinstance(body, Exception):
+            failures = [body, *failures]
+        if self.interrupts:
+            cause = self._group(failures) if failures else None
+            raise self.interrupts[0] from cause
+        if body is not None and failures in ([], [body]):
+            raise body
+        if failures:
+            raise failures[0] if self._is_single and len(failures) == 1 else self._group(failures)
+        if left is not None:
+            raise left
+
+    @property
+    def _is_single(self) -> bool:
+        return len(self._branches) == 1 and self._branches[0]._scope is not None
+
+    def _group(self, failures: list[Exception]) -> Exception:
+        return ExceptionGroup(f"{len(failures)} failures in branches of a wire", failures)
+
+
+def origin() -> tuple[CodeType, int]:
+    """Say where the chain was started that is running."""
+    for chain in running():
+        return chain._code, chain._offset
+    frame = sys._getframe(1)
+    return frame.f_code, frame.f_lasti
+
+
+class FirstStep(Wire):
+    """The first step of a branch, which decides."""
+
+    __slots__ = ("_fork", "_number", "_wire")
+
+    def __init__(self, fork: Fork, number: int, wire: AnyWire) -> None:
+        self._fork = fork
+        self._number = number
+        self._wire = wire
+
+    async def __call__(self, ev: EventLoop) -> Rest:
+        """Take the step; nothing waits between that and the note of what it leaves."""
+        rest = await take_step(self._wire, ev)
+        self._fork.rests[self._number] = rest
+        assert isinstance(ev, Branch)
+        self._fork.cancel(ev)
+        return None
+
+    def __repr__(self) -> str:
+        return repr(self._wire)
