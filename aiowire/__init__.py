@@ -31,6 +31,7 @@ In which order to read the files, each of which uses only those above it::
     zmq/        awaitable ZeroMQ sockets, for programs that import aiowire.zmq
     _watch      what runs in a poller
     _poller     Poller
+    _on_signal  OnSignal
     _signals    SIGINT and SIGTERM
     _run        run()
     __main__    the command
@@ -50,6 +51,7 @@ from ._timeout import Every, Timeout
 from ._wire import AnyWire, Forever, Repeat, Sequence, Wire, done
 
 if TYPE_CHECKING:
+    from ._on_signal import OnSignal
     from ._poller import Poller
     from ._run import run
     from .backends import POLLIN, POLLOUT
@@ -69,6 +71,7 @@ __all__ = [
     "Forever",
     "Handle",
     "Handler",
+    "OnSignal",
     "Poller",
     "Race",
     "Repeat",
@@ -85,7 +88,13 @@ __all__ = [
 
 
 #: Where to find what not every program uses; it is imported when it is first asked for.
-LATER = {"POLLIN": ".backends", "POLLOUT": ".backends", "Poller": "._poller", "run": "._run"}
+LATER = {
+    "OnSignal": "._on_signal",
+    "POLLIN": ".backends",
+    "POLLOUT": ".backends",
+    "Poller": "._poller",
+    "run": "._run",
+}
 
 # Where a type checker saw it, any misspelt name would be one of ours.
 if not TYPE_CHECKING:  # pragma: no branch

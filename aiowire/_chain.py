@@ -203,7 +203,7 @@ async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
     todo: Todo = None
     while True:
         if type(wire) in COMPOSITES:
-            wire, todo = expose(wire, todo, ev._stopping)
+            wire, todo = expose(wire, todo, ev.stopping)
         while True:
             rest: Any = wire(ev)
             if type(rest) is coroutine:

@@ -46,22 +46,16 @@ __all__: list[str] = []
 class Branch(EventLoop):
     """A loop inside a wire, with the crew of the loop around it."""
 
+    _is_entered = True
+    _chains: dict[Handle, None] | None = None  # those that have not ended
+    _scope: anyio.CancelScope | None = None  # of what runs in the task of the fork
+
     def __init__(self, fork: Fork, around: EventLoop) -> None:
         self._fork = fork
+        self._around = around
         self._crew = around._crew
         self._failures = fork.failures
         self._interrupts = fork.interrupts
-        self._background = []
-        self._told = {}
-        self._chains: dict[Handle, None] = {}  # those that have not ended
-        self._scope: anyio.CancelScope | None = None  # of what runs in the task of the fork
-        self._is_entered = True
-        self._be_inside(around)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all has ended that was started here."""
-        return not self._is_entered
 
     def _start(
         self,
@@ -74,10 +68,13 @@ class Branch(EventLoop):
         ev: EventLoop,
     ) -> Handle:
         chain = super()._start(wire, handler, name, context, code, offset, ev)
+        if self._chains is None:
+            self._chains = {}
         self._chains[chain] = None
         return chain
 
     def _chain_ended(self, chain: Handle) -> None:
+        assert self._chains is not None
         del self._chains[chain]
         super()._chain_ended(chain)
 
@@ -90,7 +87,7 @@ class Branch(EventLoop):
         self._cancel_chains()
 
     def _cancel_chains(self) -> None:
-        for chain in reversed(tuple(self._chains)):
+        for chain in reversed(tuple(self._chains or ())):
             chain.cancel()
 
     def _cancel_at(self, deadline: float) -> None:
@@ -103,8 +100,17 @@ class Branch(EventLoop):
 
         self.start(cancel, name="end of grace", background=True)
 
+    def _close(self) -> None:
+        self._closing = True
+        if self._live or self._background:
+            self._wind_down()
+        else:
+            self._empty()
+
     def _empty(self) -> None:
-        self._be_left()
+        self._is_entered = False
+        if self._told is not None:
+            self._be_left()
         self._fork.ended(self)
 
 
@@ -123,34 +129,31 @@ class Fork:
         self._ev = ev
         self._by_end = by_end
         self._branches: list[Branch] = []
+        self._open = 0  # how many of them are not over
         self._all_ended: anyio.Event | None = None
 
     def branch(self) -> Branch:
         """Add a branch."""
         branch = Branch(self, self._ev)
         self._branches.append(branch)
+        self._open += 1
         return branch
 
     # What happens to the branches.
 
     def ended(self, branch: Branch) -> None:
         """Note that a branch is over."""
+        self._open -= 1
         if self._by_end:
-            self._by_end = False
             self.cancel(branch)
-        if self._all_ended is not None and self.is_over:
+        if self._all_ended is not None and not self._open:
             self._all_ended.set()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all branches are over."""
-        return all(branch.is_over for branch in self._branches)
 
     def cancel(self, but: Branch | None = None) -> None:
         """Cancel the branches that are not over."""
         self._by_end = False
         for branch in self._branches:
-            if branch is not but and not branch.is_over:
+            if branch is not but and branch._is_entered:
                 branch._cancel_all()
 
     # The ways to run them.
@@ -165,7 +168,8 @@ class Fork:
         for branch, part in begun:
             branch._start(part, None, None, copy_context(), code, offset, branch)
             branch._closing = True
-        await self.wait()
+        self._ev._crew.call(len(begun))
+        await self._wait(None)
 
     async def select(self, parts: Sequence[AnyWire]) -> None:
         """Run the first steps alone; what they leave is in :attr:`rests` then."""
@@ -183,19 +187,25 @@ class Fork:
             body = exc
             branch._cancel_chains()
         branch._close()
-        await self.wait(body)
+        if self._open:
+            await self._wait(body)
+        elif body is not None or self.failures or self.interrupts:
+            self._raise(body, body)
 
-    async def wait(self, body: BaseException | None = None) -> None:
+    async def _wait(self, body: BaseException | None) -> None:
         """Wait until all branches are over; when cancelled, cancel them, and wait on.
 
         :param body: what was raised already, to be raised in the end
         """
         left = body
-        while not self.is_over:
+        while self._open:
             self._all_ended = anyio.Event()
             try:
-                with anyio.CancelScope(shield=left is not body):
+                if left is body:
                     await self._all_ended.wait()
+                else:
+                    with anyio.CancelScope(shield=True):
+                        await self._all_ended.wait()
             except BaseException as exc:
                 left = exc
                 self.cancel()

@@ -55,8 +55,8 @@ class EventLoop:
     _crew: Crew
     _failures: list[Exception]
     _interrupts: list[BaseException]  # KeyboardInterrupt, SystemExit and the like
-    _background: list[Handle]  # chains that the block does not wait for
-    _told: dict[object, Callable[[], object]]  # what is called when the loop is to stop
+    _background: tuple[Handle, ...] = ()  # chains that the block does not wait for
+    _told: dict[object, Callable[[], object]] | None = None  # what is called when it is to stop
 
     def __init__(self, timeout: float | None = None) -> None:
         self._seconds = check_seconds(timeout, "timeout")
@@ -76,7 +76,7 @@ class EventLoop:
     @property
     def stopping(self) -> bool:
         """Whether :meth:`stop` was called, of this loop or of one around it."""
-        return self._stopping
+        return self._stopping or (self._around is not None and self._around.stopping)
 
     @overload
     def start(
@@ -134,7 +134,7 @@ class EventLoop:
             wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self
         )
         if background:
-            self._background.append(chain)
+            self._background += (chain,)
             self._live -= 1
         return chain
 
@@ -191,16 +191,27 @@ class EventLoop:
     def _note_stop(self) -> None:
         """Tell all who do things again and again that this is to end."""
         self._stopping = True
-        if self._stopped is not None:
-            self._stopped.set()
-        for tell in tuple(self._told.values()):
+        for tell in tuple((self._told or {}).values()):
             tell()
+
+    def _tell(self, who: object, function: Callable[[], object]) -> None:
+        """Call a function when the loop is to stop, or one around it."""
+        if self._told is None:
+            self._told = {}
+            if self._around is not None:
+                self._around._tell(self, self._note_stop)
+        self._told[who] = function
+
+    def _forget(self, who: object) -> None:
+        if self._told is not None:
+            self._told.pop(who, None)
 
     async def _wait_for_stop(self) -> None:
         """Wait until the loop is to stop."""
         if self._stopped is None:
             self._stopped = anyio.Event()
-        if self._stopping:
+            self._tell(self._stopped, self._stopped.set)
+        if self.stopping:
             self._stopped.set()
         await self._stopped.wait()
 
@@ -299,22 +310,16 @@ class EventLoop:
         self._idle = self._stopped = None
         self._failures = []
         self._interrupts = []
-        self._background = []
-        self._told = {}
+        self._background = ()
+        self._told = None
         self._host = anyio.get_current_task().id
-        self._be_inside(loop_around(self._host))
-
-    def _be_inside(self, around: EventLoop | None) -> None:
-        """Stop when the loop around this one is to stop."""
-        self._around = around
-        if around is not None:
-            self._stopping = around._stopping
-            around._told[self] = self._note_stop
+        self._around = loop_around(self._host)
 
     def _be_left(self) -> None:
         self._is_entered = False
         if self._around is not None:
-            self._around._told.pop(self, None)
+            self._around._forget(self)
+            self._stopping = self.stopping
             self._around = None
 
     def _close(self) -> None:
@@ -368,7 +373,7 @@ class EventLoop:
         if chain._ended is not None:
             chain._ended.set()
         if self._background and chain in self._background:
-            self._background.remove(chain)
+            self._background = tuple(each for each in self._background if each is not chain)
         else:
             self._live -= 1
         if not self._live:

@@ -125,7 +125,7 @@ class Poller(Wire):
             self._session.stop()
 
     async def __call__(self, ev: EventLoop) -> Rest:
-        """Watch the sources until :meth:`shutdown`.
+        """Watch the sources until :meth:`shutdown`, or until the loop is to stop.
 
         :raises RuntimeError: when the poller is running already
         """
@@ -133,13 +133,15 @@ class Poller(Wire):
             raise RuntimeError("this Poller is running already; make another one")
         self._session = Session(ev, self._all, self._limit)
         failure: BaseException | None = None
+        ev._tell(self, self.shutdown)
         try:
-            if self._shut_down:
+            if self._shut_down or ev.stopping:
                 self._session.stop()
             await self._session.run()
         except UnhandledException as group:
             failure = bare(group)
         finally:
+            ev._forget(self)
             self._session = None
             self._shut_down = False
         if failure is not None:

@@ -23,6 +23,8 @@ from typing import Any
 
 import anyio
 
+from ._on_signal import deliver, received
+
 __all__: list[str] = []
 
 #: How long, in seconds, a signal waits for the event loop to notice it.
@@ -83,7 +85,13 @@ class Signals:
             for number in self._numbers:
                 receive: Any = signal.getsignal(number)
                 signal.signal(number, partial(self._hurry, receive))
-            yield arriving
+            received.update(dict.fromkeys(self._numbers, over := anyio.Event()))
+            try:
+                yield arriving
+            finally:
+                over.set()
+                for number in self._numbers:
+                    del received[number]
         for number in self._numbers:  # asyncio has left Python's handlers behind
             signal.signal(number, self.note)
 
@@ -96,8 +104,11 @@ class Signals:
 
     async def _cancel(self, scope: anyio.CancelScope, arriving: AsyncIterator[int]) -> None:
         async for number in arriving:
-            self.note(number)
-            scope.cancel()
+            if deliver(number):
+                self._impatient_at = math.inf
+            else:
+                self.note(number)
+                scope.cancel()
 
 
 def interrupts() -> list[signal.Signals]:

@@ -196,7 +196,7 @@ class Composite(Wire):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step: that of the first wire."""
-        stopping = getattr(ev, "_stopping", False)  # whoever calls it may have no loop to give
+        stopping = getattr(ev, "stopping", False)  # whoever calls it may have no loop to give
         if stopping and self.goes_in_rounds:
             return None
         first, todo = expose(*self.unfold(None), stopping)
