@@ -30,7 +30,7 @@ import time
 
 import anyio
 
-from aiowire import Call, EventLoop, Forever, Wire
+from aiowire import Call, EventLoop, Forever, OnSignal, Wire
 
 
 async def idle(ev):
@@ -87,6 +87,31 @@ async def listen(ev):
 
 
 say = Call(print, "ran")
+
+
+def server(ev):
+    stop = Call(print, "stops") >> Call(ev.stop, 5)
+    ev.start(OnSignal(signal.SIGTERM, stop), background=True)
+    ev.start(OnSignal(signal.SIGINT, Call(ev.stop, 0)), background=True)
+    ev.start(Call(beat), background=True)
+    ev.start(Forever(Call(anyio.sleep, 0.001)))
+    ev.start(work)
+
+
+async def beat():
+    try:
+        await anyio.sleep_forever()
+    finally:
+        print("no more beats")
+
+
+async def work(ev):
+    print("began")
+    try:
+        await anyio.wait_readable(0)
+        print("done")
+    finally:
+        print("ends")
 
 
 async def until_input(ev):
@@ -198,6 +223,23 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 each_signal = pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
 
 # The command.
+
+
+def test_sigterm_can_be_an_orderly_stop(aiowire_run: Run) -> None:
+    with aiowire_run("program.py:server") as child:
+        assert child.line() == "began"
+        child.send(signal.SIGTERM)
+        assert child.line() == "stops"
+        status, out, err = child.end("go on\n")
+    assert (status, out, err) == (0, "done\nends\nno more beats\n", "")
+
+
+def test_a_stop_without_grace_cancels(aiowire_run: Run) -> None:
+    with aiowire_run("program.py:server") as child:
+        assert child.line() == "began"
+        child.send(signal.SIGINT)
+        assert sorted(child.lines(2)) == ["ends", "no more beats"]
+        assert child.end() == (0, "", "")
 
 
 @each_signal
