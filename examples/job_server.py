@@ -7,9 +7,11 @@ in one process::
     python examples/job_server.py --curve DIR
     aiowire run examples/job_server.py:demo
 
-Lines typed while it runs are answered: ``status``, ``quit``. Ctrl-C and SIGTERM end it, too, and
-each way every program is terminated, killed if it lingers, and reaped. Where it listens and how
-many programs may run at a time is set by arguments, or in the environment where it is run as
+Lines typed while it runs are answered: ``status``, ``stop``, ``quit``. ``stop`` and SIGTERM are an
+orderly end: no new jobs are taken, and those it has may go on to their ends for some seconds.
+``quit``, and Ctrl-C, end it at once. Each way every program that is left is terminated, killed if
+it lingers, and reaped, and heartbeats come to the last. Where it listens and how many programs may
+run at a time is set by arguments, or in the environment where it is run as
 ``aiowire run examples/job_server.py:serve``; see :class:`Settings`.
 
 A client is a ZeroMQ DEALER, and each message is one request or one answer. TAG is the client's
@@ -37,6 +39,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
 from collections import Counter
@@ -58,7 +61,7 @@ from job_peers import Job, Peer, Router
 from job_programs import PROGRAMS, Program
 from job_runner import Ending, run_program
 
-from aiowire import Call, EventLoop, Forever, Poller, Wire
+from aiowire import Call, EventLoop, OnSignal, Poller, Wire
 from aiowire.__main__ import main as aiowire
 from aiowire.zmq import Context
 
@@ -86,11 +89,12 @@ class Settings:
     beat: float = 1.0  # seconds between heartbeats
     grace: float = 2.0  # seconds for a program to end that was terminated
     patience: float = 30.0  # seconds after which a client is given up that takes nothing
+    drain: float = 5.0  # seconds for jobs to end by themselves when the server is stopped
     curve: Path | None = None  # the folder of the keys of those who are let in; else all are
 
     @staticmethod
     def from_environment() -> Settings:
-        """Take JOB_SERVER, JOB_HEARTBEATS, JOB_SLOTS and JOB_CURVE where they are set."""
+        """Take JOB_SERVER, JOB_HEARTBEATS, JOB_SLOTS, JOB_DRAIN, JOB_CURVE where they are set."""
         default, get = Settings(), os.environ.get
         slots = get("JOB_SLOTS", str(default.slots))
         if not slots.isdecimal() or int(slots) < 1:
@@ -99,6 +103,7 @@ class Settings:
             get("JOB_SERVER", default.server),
             get("JOB_HEARTBEATS", default.heartbeats),
             int(slots),
+            drain=float(get("JOB_DRAIN", default.drain)),
             curve=Path(folder) if (folder := get("JOB_CURVE")) else None,
         )
 
@@ -125,7 +130,7 @@ class Server:
         self._programs = programs
         self._say = say
         self._gate = gate
-        self._quitting = anyio.Event()
+        self._quitting, self._stopping = anyio.Event(), anyio.Event()
         self._jobs: list[Job] = []  # that have not ended, in order of arrival
         self._peers: dict[bytes, Peer] = {}  # that have such jobs
         self._moved = anyio.Event()  # set when a job has ended, and others move up
@@ -162,22 +167,24 @@ class Server:
     # What runs.
 
     async def run(self, ev: EventLoop) -> None:
-        """Serve until :meth:`quit`.
+        """Serve until :meth:`stop` or :meth:`quit`.
 
         *Cancellation*, like ``quit``: all programs are ended and their clients told.
         """
-        beat = Call(self._beat) >> Call(anyio.sleep, self.settings.beat)
         try:
             async with EventLoop() as loop:
-                loop.start(self.poller)
-                loop.start(Forever(beat))
+                loop.start(Call(self._beat_for_ever), background=True)
                 if self._gate:
-                    loop.start(Call(self._gate.watch, self._deny))
+                    loop.start(Call(self._gate.watch, self._deny), background=True)
+                stop = Call(self._stopping.wait) >> Call(loop.stop, self.settings.drain)
+                quit_ = Call(self._quitting.wait) >> Call(loop.cancel)
+                loop.start(stop, background=True)
+                loop.start(quit_, background=True)
+                loop.start(self.poller)
                 try:
-                    await self._quitting.wait()
+                    await loop.run()
                 finally:
                     self._router.hurry(FAREWELL)
-                    loop.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 for job in list(self._jobs):  # that have not even begun
@@ -185,8 +192,13 @@ class Server:
                     await self._router.offer(job.peer, "ended", job.tag, *job.ending)
             self._say(f"has ended: {in_words(self.counts())}")
 
+    def stop(self) -> None:
+        """Take no more jobs, and end when those there are have ended, or some seconds later."""
+        self._say(f"takes no more jobs: {in_words(self.counts())}")
+        self._stopping.set()
+
     def quit(self) -> None:
-        """End the server."""
+        """End the server at once."""
         self._quitting.set()
 
     def _report(self, ev: EventLoop, exc: Exception) -> None:
@@ -312,18 +324,25 @@ class Server:
         """Do what was typed."""
         if line == "quit":
             self.quit()
+        elif line == "stop":
+            self.stop()
         elif line == "status":
             self._say(in_words(self.counts()))
             for job in self._jobs:
                 self._say(f"{'runs' if job.is_running else 'has queued'} {job}")
         else:
-            self._say("knows these commands: status, quit")
+            self._say("knows these commands: status, stop, quit")
 
-    async def _beat(self) -> None:
-        """Publish a heartbeat, and see which clients are still there."""
-        await self._beats.send_multipart([b"heartbeat", json.dumps(self.counts()).encode()])
-        for peer in list(self._peers.values()):
-            await self._router.offer(peer, "alive", b"")
+    async def _beat_for_ever(self) -> None:
+        """Publish heartbeats, and see which clients are still there.
+
+        It is no ``Forever``, which would end when the server is stopped: it goes on to the last.
+        """
+        while True:
+            await self._beats.send_multipart([b"heartbeat", json.dumps(self.counts()).encode()])
+            for peer in list(self._peers.values()):
+                await self._router.offer(peer, "alive", b"")
+            await anyio.sleep(self.settings.beat)
 
 
 def no_guard(socket: object) -> None:
@@ -357,6 +376,7 @@ async def serve(ev: EventLoop) -> None:
         with server:
             if sys.stdin is not None:
                 Console(sys.stdin.fileno(), server.poller, server.command)
+            ev.start(OnSignal(signal.SIGTERM, Call(server.stop)), background=True)
             say("server", f"listens at {settings.server}, heartbeats at {settings.heartbeats}")
             await server.run(ev)
 

@@ -29,6 +29,8 @@ from job_programs import PROGRAMS, Program, whole
 from job_runner import LONGEST, run_program
 from job_server import MOST_JOBS, MOST_OF_ONE, Server, Settings
 
+from .support import Log
+
 __all__ = [
     # from the examples
     "LONGEST",
@@ -65,9 +67,17 @@ def shell(code: str, seconds: float = 60.0) -> Program:
 
 LINES = "import sys; [print(str(i).zfill(499)) for i in range(int(sys.argv[1]))]"
 
+UNTIL_TOLD = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+print(os.getpid(), flush=True)
+signal.sigwait({signal.SIGUSR1})
+"""
+
 TABLE = {
     "hello": shell("echo hello"),
     "wait": shell("echo $$; exec sleep 1000"),
+    "until told": Program((sys.executable, "-ISc", UNTIL_TOLD)),
     "slow": shell("echo $$; exec sleep 1000", seconds=0.2),
     "stubborn": shell("trap '' TERM; echo $$; while :; do sleep 1000; done"),
     "lines": Program((sys.executable, "-ISc", LINES), (whole(1, 100_000),)),
@@ -91,6 +101,7 @@ class Client:
             self.socket.setsockopt(getattr(zmq, name), value)
         self.socket.connect(endpoint)
         self.received: deque[list[bytes]] = deque()
+        self.beats = Log()
         self._came = anyio.Event()
 
     def ask(self, *frames: bytes) -> None:
@@ -98,7 +109,9 @@ class Client:
 
     def read(self, ev: EventLoop) -> None:
         message = self.socket.recv_multipart(zmq.NOBLOCK)
-        if message[0] != b"alive":
+        if message[0] == b"alive":
+            self.beats.append(message)
+        else:
             self.received.append(message)
             self._came.set()
 

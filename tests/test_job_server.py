@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -216,6 +217,39 @@ async def test_at_its_end_all_programs_are_ended_and_their_clients_told(how: str
             assert_gone(pid)
 
 
+@pytest.mark.parametrize("how", ["stop", "typed"])
+async def test_a_stop_takes_no_more_jobs_and_lets_those_end_that_there_are(how: str) -> None:
+    async with serving(slots=1, drain=60, beat=0.01) as bench:
+        client, late = bench.client(), bench.client()
+        client.ask(b"run", b"1", b"until told")
+        pid = await client.pid()
+        client.ask(b"run", b"2", b"hello")
+        await client.until(b"queued", b"2")
+        if how == "stop":
+            bench.server.stop()
+        else:
+            bench.server.command("stop")
+        assert bench.said[-1] == "takes no more jobs: 1 running, 1 queued, 1 clients"
+        await client.beats.reach(len(client.beats) + 3)  # heartbeats go on
+        late.ask(b"run", b"1", b"hello")
+        os.kill(pid, signal.SIGUSR1)
+        assert await client.until(b"ended") == [b"exited", b"0"]
+        assert await client.until(b"ended", b"2") == [b"exited", b"0"]
+        await bench.serving.wait()
+        assert not late.received
+
+
+async def test_jobs_that_do_not_end_after_a_stop_are_ended() -> None:
+    async with serving(drain=0.05, grace=0.1) as bench:
+        client = bench.client()
+        client.ask(b"run", b"1", b"stubborn")
+        pid = await client.pid()
+        bench.server.stop()
+        assert await client.until(b"ended") == [b"cancelled", b"for the server ends"]
+        await bench.serving.wait()
+        assert_gone(pid)
+
+
 async def test_a_job_that_has_not_begun_at_its_end_is_not_forgotten() -> None:
     async with serving() as bench:
         client = bench.client(IDENTITY=b"ann")
@@ -310,7 +344,7 @@ async def test_lines_are_answered() -> None:
         assert bench.said[1:] == [
             "1 running, 0 queued, 1 clients",
             "runs wait for ann",
-            "knows these commands: status, quit",
+            "knows these commands: status, stop, quit",
         ]
         os.write(writer, b"\n")
         await bench.serving.wait()
