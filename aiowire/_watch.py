@@ -21,7 +21,7 @@ from typing import Any
 
 import anyio
 
-from ._chain import SLICE, Handle, Handler, handle
+from ._chain import SLICE, Handle, Handler, Turn, handle
 from ._check import name_of
 from ._context import InContext, InStretches
 from ._errors import annotate, bare
@@ -98,6 +98,7 @@ class Watch:
         wire = self.wire
         turn, copy = self._session._loop._crew.turn, self.context.copy
         is_limited = self._session.slots is not None
+        self._is_waiting = False
         self.readiness.open(self._session.arrivals)
         is_ready = self.readiness.look(self.flags)
         self._is_open = True
@@ -105,25 +106,26 @@ class Watch:
             while not self.is_stopped:
                 context = copy()
                 failure = rest = None
-                more: bool | None = True
+                more: bool | None = False
                 try:
-                    if is_limited or not is_ready():
-                        more = False
-                        more = await self._wait()
-                        if more is None:
-                            break
-                        self.is_over = self.is_stopped = not more
-                    rest = context.run(wire, ev)
-                except Exception as exc:
-                    failure = exc
+                    more = (not is_limited and is_ready()) or await self._wait()
+                    if more is None:
+                        break
                     if not more:
                         self.is_over = self.is_stopped = True
+                    rest = context.run(wire, ev)
+                except Exception as exc:
+                    if self.is_stopped and isinstance(exc, anyio.ClosedResourceError) and not more:
+                        break  # it was unregistered, and then closed
+                    if not more:
+                        self.is_over = self.is_stopped = True
+                    failure = exc
                 if rest is not None or failure is not None or not more or is_limited:
                     await self._finish(ev, context, rest, failure, more)
                 elif self.tells:
                     self.used()
                 if monotonic() >= turn.until:
-                    await anyio.lowlevel.checkpoint()
+                    await self._session.give_turns(turn)
         finally:
             self._give_room()
             self._is_open = False
@@ -246,6 +248,7 @@ class Session:
         self._watches = watches
         self._loop = EventLoop()
         self._stopped = anyio.Event()
+        self._giving = 0  # watches that are giving others a turn
         self._listener: Handle | None = None
 
     async def run(self) -> None:
@@ -276,6 +279,15 @@ class Session:
             watch.stop()
         if self._listener is not None:
             self._listener.cancel()
+
+    async def give_turns(self, turn: Turn) -> None:
+        """Let others run, and share the time until the next turn among those who do likewise."""
+        self._giving += 1
+        try:
+            await anyio.lowlevel.checkpoint()
+        finally:
+            self._giving -= 1
+        turn.until = min(turn.until, monotonic() + SLICE / (1 + self._giving))
 
     def start(self, watch: Watch, wire: AnyWire, context: Context) -> Handle:
         """Start a chain on behalf of a watch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -154,3 +155,60 @@ async def test_what_cannot_be_polled_is_refused() -> None:
         await poller.poll(math.nan)
     with pytest.raises(TypeError, match="got 'x'"):
         await poller.poll("x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sources", ["one in both directions", "two"])
+async def test_a_context_that_is_destroyed_meanwhile_is_told_as_one_error(sources: str) -> None:
+    poller = aiowire.zmq.Poller()
+    with aiowire.zmq.Context() as context:
+        socket, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        socket.bind("inproc://x")
+        poller.register(socket)
+        if sources == "two":
+            poller.register(other)
+        async with anyio.create_task_group() as tasks:
+
+            async def destroy() -> None:
+                await parked(socket)
+                context.destroy()
+
+            tasks.start_soon(destroy)
+            with pytest.raises(anyio.ClosedResourceError, match="was closed"):
+                await poller.poll()
+
+
+async def test_a_context_that_has_ended_is_told() -> None:
+    poller = aiowire.zmq.Poller()
+    context = aiowire.zmq.Context()
+    with context.socket(zmq.PAIR) as socket:
+        poller.register(socket, zmq.POLLIN)
+        ending = threading.Thread(target=context.term)
+        ending.start()
+        with pytest.raises(anyio.ClosedResourceError, match="its context was terminated"):
+            await poll_for_ever(poller)
+    ending.join()
+
+
+async def poll_for_ever(poller: aiowire.zmq.Poller) -> None:
+    """Look again and again, without waiting."""
+    while True:
+        await poller.poll(0)
+
+
+async def test_descriptors_alone_can_be_polled_too() -> None:
+    poller = aiowire.zmq.Poller()
+    with pipe() as (source, peer):
+        poller.register(source, zmq.POLLIN)
+        assert await poller.poll(0) == []
+        feed(peer)
+        assert await poller.poll(0) == [(source.fileno(), zmq.POLLIN)]
+
+
+def test_flags_that_nobody_waits_for_are_refused() -> None:
+    poller = aiowire.zmq.Poller()
+    with pipe() as (source, _):
+        with pytest.raises(ValueError, match="flags are POLLIN"):
+            poller.register(source, zmq.POLLERR)
+        poller.register(source, zmq.POLLIN)
+        poller.register(source, 0)
+        assert source not in poller

@@ -10,6 +10,14 @@ import anyio
 __all__: list[str] = []
 
 
+def is_running(token: object) -> bool:
+    """Say whether no other event loop runs than that of this token."""
+    try:
+        return anyio.lowlevel.current_token() == token
+    except anyio.NoEventLoopError:
+        return True  # a callback, or no event loop at all
+
+
 def notify_closing(fd: int) -> bool:
     """Wake who waits for a descriptor, also from a callback of asyncio's event loop.
 

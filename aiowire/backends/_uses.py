@@ -73,6 +73,7 @@ class Uses:
         self._users = 0
         self._thread = get_ident()
         self._attributes: dict[str, Any] = socket.__dict__
+        self._is_pyzmqs = type(socket).recv is zmq.Socket.recv and "recv" not in socket.__dict__
         self._before = {name: self._attributes.get(name) for name in METHODS}
         self._methods = {name: self._telling(getattr(socket, name), name) for name in METHODS}
 
@@ -131,7 +132,7 @@ class Uses:
                 self.tell()
             return message
 
-        telling: Any = wraps(method)(receive if name == "recv" else use)
+        telling: Any = wraps(method)(receive if name == "recv" and self._is_pyzmqs else use)
         telling.uses = self
         return cast("Callable[..., Any]", telling)
 
@@ -146,9 +147,12 @@ class Restarts:
         self.pause_seconds = 0.0
         self._due: float | None = None
 
-    def empty(self) -> None:
-        """Note that there is nothing to receive."""
-        if self.at_start == self._waiters.receives:
+    def empty(self, was_started: bool) -> None:
+        """Note that there is nothing to receive.
+
+        :param was_started: whether the wire was started just before, and nobody else had the time
+        """
+        if was_started and self.at_start == self._waiters.receives:
             self._receives = True  # unseen
         self.at_start = -1
 
@@ -173,9 +177,10 @@ class Restarts:
 
 
 def begins_with(wire: AnyWire, socket: Any) -> bool:
-    """Say whether a wire begins by calling a method of the socket."""
+    """Say whether a wire begins by calling a method of the socket that receives."""
     first: Any = expose(wire, None)[0]
     function: Any = getattr(getattr(first, "_call", first), "_fn", first)
     while isinstance(function, partial):
         function = function.func
-    return getattr(function, "__self__", None) is socket
+    is_own = getattr(function, "__self__", None) is socket
+    return is_own and getattr(function, "__name__", "").startswith("recv")

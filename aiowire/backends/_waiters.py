@@ -78,7 +78,7 @@ from typing import Any
 import anyio
 import zmq
 
-from ._notices import has_input, notify_closing
+from ._notices import has_input, is_running, notify_closing
 from ._owned import Owned
 from ._protocol import POLLIN, POLLOUT
 
@@ -159,25 +159,18 @@ class Waiters(Owned):
     # Waiting.
 
     def _enter(self, waiter: Waiter) -> None:
-        if self.all or not self._is_quick:
-            self._enter_loop()
-        else:
-            self._token = None  # which costs more to learn than a short wait
+        token = anyio.lowlevel.current_token()
+        if self.all and token != self._token:
+            raise RuntimeError(
+                f"{self._name} is waited for in another event loop; use it in one at a time"
+            )
+        self._token = token
         if self._fd < 0:
             self._fd = os.dup(self.get(zmq.FD))
         self.all[waiter] = None
         for flag, queue in self._queues.items():
             if waiter.flags & flag:
                 queue[waiter] = None
-
-    def _enter_loop(self) -> None:
-        """Note the event loop that runs; if tasks wait in another one, refuse."""
-        token = anyio.lowlevel.current_token()
-        if self.all and self._token is not None and token != self._token:
-            raise RuntimeError(
-                f"{self._name} is waited for in another event loop; use it in one at a time"
-            )
-        self._token = token
 
     def _leave(self, waiter: Waiter) -> None:
         """Go, and hand on what others need: the duty to listen, and a wake-up not used."""
@@ -234,7 +227,6 @@ class Waiters(Owned):
         Python 3.10 swallow the cancellation of a task that comes in the same moment.
         """
         is_edge = False
-        self._enter_loop()
         call_later = getattr(self._token.native_token, "call_later", None)
         self._is_listening = True
         try:
@@ -266,8 +258,8 @@ class Waiters(Owned):
         self._edges += 1
 
     def _stop_listening(self) -> None:
-        """Let the leader go on."""
-        if self._is_listening:
+        """Let the leader go on; in another event loop it cannot be told, and looks by itself."""
+        if self._is_listening and is_running(self._token):
             self._is_listening = not notify_closing(self._fd)
 
     def _refuse(self, waiter: Waiter) -> None:
@@ -296,6 +288,8 @@ class Waiters(Owned):
 
     def called(self) -> None:
         """Look, if anybody waits, after a call on the socket."""
+        if self._refused:
+            self._retry = RETRY
         if self.all:
             self.refresh()
         for look in tuple(self.told):

@@ -46,7 +46,9 @@ class SocketReadiness(Readiness):
 
     def open(self, arrivals: Arrivals | None) -> None:
         self._uses: Uses | None = None
-        if "_waiters" not in self._socket.__dict__:
+        if "_waiters" in self._socket.__dict__:
+            self._socket._waiters.check()
+        else:
             self._uses = Uses.of(self._socket)
         self._waiters: Calls = self._socket._waiters if self._uses is None else self._uses.waiters
         self._restarts = Restarts(self._waiters, receives=self._receives)
@@ -84,14 +86,16 @@ class SocketReadiness(Readiness):
         return is_ready
 
     async def wait(self, flags: int) -> bool:
+        was_started = True  # just now, by whoever calls this again
         while True:
-            ready = self._events() & flags or await self._become_ready(flags)
+            ready = self._events() & flags or await self._become_ready(flags, was_started)
             if ready & POLLOUT or self._restarts.start():
                 return True
             await self._pause(self._restarts.pause())
+            was_started = False
 
-    async def _become_ready(self, flags: int) -> int:
-        self._restarts.empty()
+    async def _become_ready(self, flags: int, was_started: bool) -> int:
+        self._restarts.empty(was_started)
 
         def look() -> int:
             ready: int = self._waiters.get(zmq.EVENTS) & flags

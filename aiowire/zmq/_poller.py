@@ -8,8 +8,8 @@ import anyio
 import zmq
 from zmq import zmq_poll
 
-from .._errors import bare
-from ..backends._protocol import POLLIN
+from .._errors import leaves
+from ..backends._protocol import POLLIN, check_flags
 from ._socket import Socket
 from ._timeouts import check_timeout
 
@@ -28,13 +28,14 @@ class Poller(zmq.Poller):
         """Add a socket, or change its flags; 0 is to remove it.
 
         :raises TypeError: for a socket that cannot be awaited
+        :raises ValueError: for other flags than ``POLLIN``, ``POLLOUT``, both, or 0
         """
         if isinstance(socket, zmq.Socket) and not isinstance(socket, Socket):
             raise TypeError(
                 f"{socket!r} cannot be awaited; poll a socket of aiowire.zmq, for example "
                 f"aiowire.zmq.Socket.from_socket(socket)"
             )
-        super().register(socket, flags)
+        super().register(socket, check_flags(flags) if flags else 0)
 
     async def poll(self, timeout: float | None = None) -> list[tuple[Any, int]]:  # type: ignore[override]
         """Wait until one of the sockets can be read or written; nothing is taken from it.
@@ -58,13 +59,17 @@ class Poller(zmq.Poller):
         return ready
 
     def _look(self) -> list[tuple[Any, int]]:
-        for socket, _ in self.sockets:
-            if isinstance(socket, Socket):
-                socket._waiters.claim()  # for a closed one would be taken for descriptor 0
-        ready: list[tuple[Any, int]] = zmq_poll(self.sockets, 0)
-        for socket, _ in self.sockets:
-            if isinstance(socket, Socket):
-                socket._waiters.called()
+        awaitable = [socket for socket, _ in self.sockets if isinstance(socket, Socket)]
+        for socket in awaitable:
+            socket._waiters.claim()  # for a closed one would be taken for descriptor 0
+        try:
+            ready: list[tuple[Any, int]] = zmq_poll(self.sockets, 0)
+        except zmq.ContextTerminated:
+            for socket in awaitable:
+                socket.refresh()
+            return self._look()  # which says so
+        for socket in awaitable:
+            socket._waiters.called()
         return ready
 
     async def _wait(self) -> None:
@@ -77,7 +82,7 @@ class Poller(zmq.Poller):
                         if flags & flag:
                             tasks.start_soon(wait_for, socket, flag, tasks.cancel_scope)
         except Exception as exc:
-            raise bare(exc) from None
+            raise next(leaves(exc)) from None
 
 
 async def wait_for(socket: Any, flag: int, scope: anyio.CancelScope) -> None:
