@@ -31,6 +31,8 @@ In which order to read the files, each of which uses only those above it::
     zmq/        awaitable ZeroMQ sockets, for programs that import aiowire.zmq
     _watch      what runs in a poller
     _poller     Poller
+    _pipes      between a program and its wire
+    _process    Process
     _on_signal  OnSignal
     _signals    SIGINT and SIGTERM
     _run        run()
@@ -53,6 +55,7 @@ from ._wire import AnyWire, Forever, Repeat, Sequence, Wire, done
 if TYPE_CHECKING:
     from ._on_signal import OnSignal
     from ._poller import Poller
+    from ._process import Process
     from ._run import run
     from .backends import POLLIN, POLLOUT
 
@@ -73,6 +76,7 @@ __all__ = [
     "Handler",
     "OnSignal",
     "Poller",
+    "Process",
     "Race",
     "Repeat",
     "Retry",
@@ -93,6 +97,7 @@ LATER = {
     "POLLIN": ".backends",
     "POLLOUT": ".backends",
     "Poller": "._poller",
+    "Process": "._process",
     "run": "._run",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import anyio
 
@@ -243,11 +243,11 @@ def kinds_text(on: type[Exception] | tuple[type[Exception], ...]) -> str:
 
 def check_kinds(on: Any) -> type[Exception] | tuple[type[Exception], ...]:
     """Refuse anything but a class of failures, or a tuple of them."""
-    for each in on if isinstance(on, tuple) else (on,):
+    kinds: tuple[Any, ...] = on if isinstance(on, tuple) else (on,)  # pyright: ignore[reportUnknownVariableType]
+    for each in kinds:
         if not (isinstance(each, type) and issubclass(each, Exception)):
             raise TypeError(f"on is a class of exceptions or a tuple of them, got {on!r}")
-    kinds: type[Exception] | tuple[type[Exception], ...] = on
-    return kinds
+    return cast("type[Exception] | tuple[type[Exception], ...]", on)
 
 
 def check_attempts(attempts: float) -> float:
@@ -258,7 +258,7 @@ def check_attempts(attempts: float) -> float:
     return number
 
 
-def check_part(part: float, name: str) -> float:
+def check_part(part: object, name: str) -> float:
     """Refuse anything but a number from 0 to 1."""
     if not isinstance(part, (int, float)):
         raise TypeError(f"{name} is a number from 0 to 1, got {part!r}")

@@ -16,6 +16,7 @@ import sys
 from functools import partial
 from typing import Any
 
+import algebra
 import anyio
 import contenders
 import zeromq
@@ -52,7 +53,9 @@ def backend_of(name: str) -> dict[str, Any]:
 
 def main(name: str, backend: str, idle: str) -> None:
     """Open a contender's block on a backend, and serve."""
-    kind = getattr(contenders, name, None) or getattr(zeromq, name)
+    (kind,) = (
+        getattr(module, name) for module in (contenders, algebra, zeromq) if hasattr(module, name)
+    )
     contender = kind(int(idle)) if kind is contenders.Old else kind()
     parked = 0 if kind is contenders.Old else int(idle)
     anyio.run(partial(serve, contender, parked), **backend_of(backend))

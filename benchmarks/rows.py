@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: Which rows there are, by the names that ``--rows`` takes, in the order in which they are printed.
-NAMES = ("step", "start", "sleep", "idle", "memory", "messages", "import", "losses")
+NAMES = (
+    "step", "start", "sleep", "idle", "memory", "algebra", "messages", "import", "losses"
+)  # fmt: skip
 
 #: Those that are measured unless others are asked for.
 DEFAULT = NAMES[:-1]
@@ -31,6 +33,11 @@ TITLES = {
     "BlockingMessages": "blocking zmq.Poller loop",
     "ZmqAsyncio": "zmq.asyncio",
     "ZmqAnyio": "zmq-anyio",
+    "ByHand": "anyio, by hand",
+    "AnyioGather": "anyio.gather",
+    "AsyncioWait": "asyncio.gather, wait, timeout",
+    "AiotoolsRace": "aiotools.race",
+    "TrioUtil": "trio_util.wait_all, wait_any",
     "OldPolledMessages": "aiowire 3.1.0",
     "anyio": "import anyio",
     "pass": "bare python",
@@ -101,8 +108,23 @@ def rows_of(backend: str) -> list[Row]:
         *idle_rows("start, end at once; warm", "start_warm", "Bare", 100, 10_000),
         *idle_rows("start, sleep 10 ms; warm", "sleep_warm", native, 100, 10_000),
         Row("memory", "memory of an idle wire", "memory", same, native),
+        *algebra_rows(backend),
         *message_rows(),
     ]  # fmt: skip
+
+
+def algebra_rows(backend: str) -> list[Row]:
+    """Give the rows on parts that run at the same time, or within a time."""
+    hand, ours = "ByHand", "Wires"
+    native: Limits = {"TrioUtil" if backend == "trio" else "AsyncioWait": None}
+    racing = native if backend == "trio" else {**native, "AiotoolsRace": None}
+    limits = native if backend != "trio" else {}
+    return [
+        Row("algebra", "a & b", "all", {hand: 1.3, "AnyioGather": None, **native}, hand, ours),
+        Row("algebra", "a | b", "race", {hand: 1.3, **racing}, hand, ours),
+        Row("algebra", "Select of two ready steps", "select", {hand: 1.5, **limits}, hand, ours),
+        Row("algebra", "Timeout of a step", "timeout", {hand: 1.5, **limits}, hand, ours),
+    ]
 
 
 def message_rows() -> list[Row]:

@@ -339,10 +339,13 @@ class Server:
         It is no ``Forever``, which would end when the server is stopped: it goes on to the last.
         """
         while True:
-            await self._beats.send_multipart([b"heartbeat", json.dumps(self.counts()).encode()])
-            for peer in list(self._peers.values()):
-                await self._router.offer(peer, "alive", b"")
+            await self._beat()
             await anyio.sleep(self.settings.beat)
+
+    async def _beat(self) -> None:
+        await self._beats.send_multipart([b"heartbeat", json.dumps(self.counts()).encode()])
+        for peer in list(self._peers.values()):
+            await self._router.offer(peer, "alive", b"")
 
 
 def no_guard(socket: object) -> None:
