@@ -11,11 +11,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 
+import aiowire
+from aiowire import Call, EventLoop, OnSignal, UnhandledException
+
 from .job_bench import EXAMPLES, assert_gone
+
+# From the examples, which job_bench has put on the path.
+from watchdog import free_port, watch  # isort: skip
 
 #: Everything that the interpreter could complain about is an error.
 AIOWIRE = [sys.executable, "-W", "error", "-m", "aiowire", "run"]
@@ -101,6 +108,57 @@ def test_the_demo_shows_everything_and_ends_by_itself(backend_name: str) -> None
     assert failed[-2:] == ["cid    | ended: exited 1", "cid    | leaves with exit status 1"]
     assert sum(line.startswith("beat   | ") for line in lines) >= 2
     assert lines[-1].startswith("server | has ended: 0 running, 0 queued, 0 clients, 1 refused")
+
+
+# The watchdog.
+
+
+def test_the_watchdog_starts_a_service_anew_until_it_fails_too_often() -> None:
+    watchdog = subprocess.run(
+        [sys.executable, str(EXAMPLES / "watchdog.py")], capture_output=True, text=True, check=False
+    )
+    assert watchdog.returncode == 1
+    lines = [line.partition(" at ")[0] for line in watchdog.stdout.splitlines()]
+    assert lines == ["starts", "serves", "fails: the service does not answer"] * 3
+    assert "TimeoutError: the service does not answer" in watchdog.stderr
+
+
+@pytest.mark.parametrize("ending", ["ends well", "dies", "is stopped"])
+def test_the_watchdog_ends_with_its_service(backend_name: str, ending: str) -> None:
+    port = free_port()
+    end = "os._exit(0)" if ending == "ends well" else "os.abort()"
+    said = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text == "serves" and ending == "is stopped":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    service = f"import os, socket; print('serves', flush=True); {end}"
+    if ending == "is stopped":
+        service = "import time; print('serves', flush=True); time.sleep(1000)"
+
+    def main(ev: EventLoop) -> Any:
+        ev.start(OnSignal(signal.SIGTERM, Call(ev.cancel)), background=True)
+        return watch([sys.executable, "-c", service], port, say, intensity=(2, 60))
+
+    if ending == "dies":
+        with pytest.raises(UnhandledException) as info:
+            aiowire.run(main, backend=backend_name)
+        assert isinstance(leaf(info.value), subprocess.CalledProcessError)
+        assert said.count("starts") == 3
+    else:
+        aiowire.run(main, backend=backend_name)
+        assert said == ["starts", "serves"]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def leaf(exc: Any) -> BaseException:
+    """Give the failure in groups of one."""
+    while hasattr(exc, "exceptions"):
+        (exc,) = exc.exceptions
+    return exc
 
 
 # The job server and its clients, each in a process.

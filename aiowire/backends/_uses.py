@@ -73,9 +73,8 @@ class Uses:
         self._users = 0
         self._thread = get_ident()
         self._attributes: dict[str, Any] = socket.__dict__
-        pyzmqs: Any = zmq.Socket
-        cls: Any = type(socket)
-        self._is_pyzmqs = cls.recv is pyzmqs.recv and "recv" not in socket.__dict__
+        kinds: Any = (socket.__class__, zmq.Socket)
+        self._is_pyzmqs = kinds[0].recv is kinds[1].recv and "recv" not in socket.__dict__
         self._before = {name: self._attributes.get(name) for name in METHODS}
         self._methods = {name: self._telling(getattr(socket, name), name) for name in METHODS}
 
