@@ -75,6 +75,17 @@ class Catch(Wire):
         return f"Catch({name_of(self._wire)}, {name_of(self._handler)}{on})"
 
 
+#: The options of a retry, as they are kept when they are not given.
+DEFAULTS: dict[str, object] = {
+    "attempts": 10,
+    "timeout": INFINITY,
+    "wait_initial": 0.1,
+    "wait_max": 5.0,
+    "wait_jitter": 1.0,
+    "intensity": (INFINITY, 0.0),
+}
+
+
 class Retry(Wire):
     """Run a wire to its end; each time that it fails, wait, and run it afresh.
 
@@ -165,8 +176,12 @@ class Retry(Wire):
 
     def __repr__(self) -> str:
         on = "" if self._on is Exception else f", on={kinds_text(self._on)}"
-        attempts = "" if self._attempts == 10 else f", attempts={self._attempts}"
-        return f"Retry({name_of(self._wire)}{on}{attempts})"
+        given = "".join(
+            f", {name}={getattr(self, f'_{name}')!r}"
+            for name, default in DEFAULTS.items()
+            if getattr(self, f"_{name}") != default
+        )
+        return f"Retry({name_of(self._wire)}{on}{given})"
 
 
 class Record(NamedTuple):
@@ -220,7 +235,9 @@ class Finally(Wire):
         except Exception as exc:
             if isinstance(failure, Exception):
                 raise ExceptionGroup("a wire and its clean-up failed", [failure, exc]) from None
-            raise
+            if failure is None or isinstance(failure, ev._crew.cancellation):
+                raise
+            raise failure from exc
         if failure is not None:
             raise failure
         return None

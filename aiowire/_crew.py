@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ._chain import Handle, Turn, entered
+from ._chain import SLICE, Handle, Turn, entered
 from ._worker import EAGER, PATIENCE, TURN, Idle, Worker
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Crew:
         self.eager = EAGER  # how many may be
         self.turns = 0  # how many turns workers have had
         self.turn = Turn()
+        self.turn.until = monotonic() + SLICE  # of what runs before a worker has had a turn
         self.current: Handle | None = None  # the chain whose code is running this moment
         self.is_dismissed = False
         self._grown_at = 0.0  # when the number of eager workers was raised

@@ -21,7 +21,7 @@ There are two ways to decide early:
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextvars import copy_context
 from types import CodeType
 from typing import TYPE_CHECKING
@@ -46,7 +46,9 @@ __all__: list[str] = []
 class Branch(EventLoop):
     """A loop inside a wire, with the crew of the loop around it."""
 
+    timeout = None
     _is_entered = True
+    _is_dying = False  # its chains were cancelled, and those started in their clean-up are, too
     _chains: dict[Handle, None] | None = None  # those that have not ended
     _scope: anyio.CancelScope | None = None  # of what runs in the task of the fork
 
@@ -71,6 +73,8 @@ class Branch(EventLoop):
         if self._chains is None:
             self._chains = {}
         self._chains[chain] = None
+        if self._is_dying:
+            chain.cancel()
         return chain
 
     def _chain_ended(self, chain: Handle) -> None:
@@ -87,6 +91,7 @@ class Branch(EventLoop):
         self._cancel_chains()
 
     def _cancel_chains(self) -> None:
+        self._is_dying = True
         for chain in reversed(tuple(self._chains or ())):
             chain.cancel()
 
@@ -129,6 +134,7 @@ class Fork:
         self._ev = ev
         self._by_end = by_end
         self._branches: list[Branch] = []
+        self._kept: list[Branch] = []  # whose first steps are complete
         self._open = 0  # how many of them are not over
         self._all_ended: anyio.Event | None = None
 
@@ -145,15 +151,23 @@ class Fork:
         """Note that a branch is over."""
         self._open -= 1
         if self._by_end:
-            self.cancel(branch)
+            self.keep(branch)
         if self._all_ended is not None and not self._open:
             self._all_ended.set()
 
-    def cancel(self, but: Branch | None = None) -> None:
+    def keep(self, branch: Branch) -> None:
+        """Cancel the branches that are not over, but for those to be kept, of which this is one."""
+        self._kept.append(branch)
+        self._cancel(self._kept)
+
+    def cancel(self) -> None:
         """Cancel the branches that are not over."""
+        self._cancel(())
+
+    def _cancel(self, kept: Collection[Branch]) -> None:
         self._by_end = False
         for branch in self._branches:
-            if branch is not but and branch._is_entered:
+            if branch._is_entered and branch not in kept:
                 branch._cancel_all()
 
     # The ways to run them.
@@ -181,11 +195,17 @@ class Fork:
         :raises Exception: its failure as it is, if there is no other
         """
         body: BaseException | None = None
+        chain = branch._crew.current or next(iter(running()), None)
+        if chain is not None:
+            chain._ev = branch
         try:
             await follow(wire, branch, branch._crew.turn)
         except BaseException as exc:
             body = exc
             branch._cancel_chains()
+        finally:
+            if chain is not None:
+                chain._ev = self._ev
         branch._close()
         if self._open:
             await self._wait(body)
@@ -213,12 +233,15 @@ class Fork:
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the branches end with, if anything, and leave nothing out."""
-        failures = self.failures
+        failures, interrupts = self.failures, self.interrupts
         if isinstance(body, Exception):
             failures = [body, *failures]
-        if self.interrupts:
-            cause = self._group(failures) if failures else None
-            raise self.interrupts[0] from cause
+        elif body is not None and not isinstance(body, self._ev._crew.cancellation):
+            interrupts = [body, *interrupts]
+        if interrupts:
+            if not failures:
+                raise interrupts[0]
+            raise interrupts[0] from self._group(failures)
         if body is not None and failures in ([], [body]):
             raise body
         if failures:
@@ -257,7 +280,7 @@ class FirstStep(Wire):
         rest = await take_step(self._wire, ev)
         self._fork.rests[self._number] = rest
         assert isinstance(ev, Branch)
-        self._fork.cancel(ev)
+        self._fork.keep(ev)
         return None
 
     def __repr__(self) -> str:

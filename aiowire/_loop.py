@@ -16,9 +16,12 @@ import anyio
 from ._chain import Handle, Handler, entered, follow, follow_handled, interrupt, running
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
-from ._errors import UnhandledException, sort_out, unhandled
+from ._errors import sort_out, unhandled
 from ._wire import AnyWire
 from ._worker import Worker
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 __all__ = ["EventLoop"]
 
@@ -229,8 +232,11 @@ class EventLoop:
         """
         self._check_inside("run")
         for chain in running():
-            if chain._ev is self:
-                raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")
+            inside: EventLoop | None = chain._ev
+            while inside is not None:
+                if inside is self:
+                    raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")
+                inside = inside._around
         with anyio.move_on_after(check_seconds(timeout, "timeout")):
             await anyio.lowlevel.checkpoint()
             while self._live:
@@ -350,7 +356,7 @@ class EventLoop:
         failures = self._failures
         if self._interrupts:
             for each in self._interrupts:
-                if isinstance(each.__cause__, UnhandledException):  # of a loop inside this one
+                if isinstance(each.__cause__, ExceptionGroup):  # of a loop inside this one
                     failures = [*each.__cause__.exceptions, *failures]
             interrupt = self._interrupts[0]
             if not failures:

@@ -15,7 +15,7 @@ import anyio
 
 from ._check import check_wires, name_of
 from ._fork import Fork
-from ._wire import AnyWire, Rest, Sequence, Wire
+from ._wire import AnyWire, Rest, Sequence, Wire, operand
 from ._worker import is_cancelled
 
 if TYPE_CHECKING:
@@ -36,11 +36,19 @@ class Concurrent(Wire):
         check_wires(wires, f"{type(self).__name__}({{wire}}, ...)")
         self._parts = wires
 
+    @property
+    def is_expression(self) -> bool:
+        """Whether it is written with an operator: two parts, of which one knows about that."""
+        return (
+            bool(self.operator)
+            and len(self._parts) == 2
+            and any(isinstance(part, Wire) for part in self._parts)
+        )
+
     def __repr__(self) -> str:
-        names = [name_of(part) for part in self._parts]
-        if self.operator and len(names) >= 2 and isinstance(self._parts[0], Wire):
-            return f" {self.operator} ".join(f"({name})" for name in names)
-        return f"{type(self).__name__}({', '.join(names)})"
+        if not self.is_expression:
+            return f"{type(self).__name__}({', '.join(map(name_of, self._parts))})"
+        return f" {self.operator} ".join(map(operand, self._parts))
 
 
 class All(Concurrent):
@@ -107,8 +115,8 @@ class Select(Concurrent):
 
     *Errors*: as with :class:`All`, in the first steps; rests fail as any wire does.
 
-    *Cancellation* of the first steps cancels all; if one is complete already its rest begins.
-    asyncio's own ``task.cancel()`` may lose it. ::
+    *Cancellation* of the first steps cancels all. Of one that is complete already the rest is that
+    of the select, and begins, or does not, as after any step in which a chain is cancelled. ::
 
         ev.start(Select(Call(socket.recv).then(serve), Call(anyio.sleep, 5).then(give_up)))
     """

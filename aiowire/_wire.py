@@ -292,10 +292,14 @@ def flat(wire: AnyWire) -> Iterator[AnyWire]:
 
 def sequence_text(wires: list[AnyWire]) -> str:
     """Write a sequence with ``>>`` where that makes sense to Python, else as a call."""
-    names = [name_of(wire) for wire in wires]
     if len(wires) >= 2 and any(isinstance(wire, Wire) for wire in wires[:2]):
-        return " >> ".join(names)
-    return f"Sequence({', '.join(names)})"
+        return " >> ".join(map(operand, wires))
+    return f"Sequence({', '.join(map(name_of, wires))})"
+
+
+def operand(wire: object) -> str:
+    """Name a wire as it stands beside an operator: ``&`` and ``|`` bind less than others."""
+    return f"({name_of(wire)})" if getattr(wire, "is_expression", False) else name_of(wire)
 
 
 class Repeat(Composite):
@@ -326,7 +330,7 @@ class Repeat(Composite):
         n = str(self._n)
         if type(self) is not Repeat or not isinstance(self._wire, Wire):
             return f"{type(self).__name__}({name_of(self._wire)}, {n})"
-        inner = name_of(self._wire)
+        inner = operand(self._wire)
         return (
             f"({inner}) * {n}"
             if isinstance(self._wire, (Sequence, Remainder))
