@@ -155,8 +155,8 @@ def test_numbers_of_a_retry_that_make_no_sense_are_refused(
 
 
 def test_operators_take_plain_functions_on_either_side() -> None:
-    assert repr(step & done) == "All(step, done)"
-    assert repr(step | done) == "Race(step, done)"
+    assert repr(step & done) == "step & done"
+    assert repr(step | done) == "step | done"
     assert isinstance(done & step, All)
     assert isinstance(done | step, Race)
 

@@ -31,7 +31,7 @@ __all__ = ["anyio_backend"]
 
 pytestmark = pytest.mark.timeout(300)
 
-many = settings(generated, max_examples=1000 if FULL else 100)
+many = settings(generated, max_examples=1000 if FULL else 50)
 
 
 @pytest.fixture(autouse=True)

@@ -681,7 +681,7 @@ async def test_cancelled_at_any_moment_nothing_is_left() -> None:
     """The moments are spread over the life of a program; the fixtures count descriptors."""
     chance = random.Random(4)
     code = "import os; os.write(1, b'line\\n' * 99); os.write(2, b'x' * 99); os.read(0, 99)"
-    for number in range(2000 if STRESS else 200):
+    for number in range(2000 if STRESS else 60):
         process = python(
             code,
             input=b"y" * 200_000,
