@@ -37,6 +37,8 @@ In which order to read the files, each of which uses only those above it::
     _signals    SIGINT and SIGTERM
     _run        run()
     __main__    the command
+    _virtual    a clock for tests, on asyncio
+    testing     virtual time, for programs that import aiowire.testing
 """
 
 from __future__ import annotations

@@ -24,18 +24,12 @@ import sys
 from collections.abc import Collection, Sequence
 from contextvars import copy_context
 from types import CodeType
-from typing import TYPE_CHECKING
 
 import anyio
 
 from ._chain import Handle, follow, running
 from ._loop import EventLoop
 from ._wire import AnyWire, Rest, Wire, take_step
-
-if TYPE_CHECKING:
-    from contextvars import Context
-
-    from ._chain import Handler
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -59,23 +53,12 @@ class Branch(EventLoop):
         self._failures = fork.failures
         self._interrupts = fork.interrupts
 
-    def _start(
-        self,
-        wire: AnyWire,
-        handler: Handler | None,
-        name: str | None,
-        context: Context,
-        code: CodeType,
-        offset: int,
-        ev: EventLoop,
-    ) -> Handle:
-        chain = super()._start(wire, handler, name, context, code, offset, ev)
+    def _added(self, chain: Handle) -> None:
         if self._chains is None:
             self._chains = {}
         self._chains[chain] = None
         if self._is_dying:
             chain.cancel()
-        return chain
 
     def _chain_ended(self, chain: Handle) -> None:
         assert self._chains is not None

@@ -9,19 +9,16 @@ from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import cache
 from types import CodeType, TracebackType
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import anyio
 
 from ._chain import Handle, Handler, entered, follow, follow_handled, interrupt, running
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
-from ._errors import sort_out, unhandled
+from ._errors import members, sort_out, unhandled
 from ._wire import AnyWire
 from ._worker import Worker
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 __all__ = ["EventLoop"]
 
@@ -156,7 +153,11 @@ class EventLoop:
         chain = Handle(self, ev, wire, handler, name, context, code, offset)
         self._live += 1
         self._crew.add(chain)
+        self._added(chain)
         return chain
+
+    def _added(self, chain: Handle) -> None:
+        """Note a chain that was started."""
 
     def cancel(self) -> None:
         """Cancel everything in the block at once, its body included; it is left quietly.
@@ -356,8 +357,10 @@ class EventLoop:
         failures = self._failures
         if self._interrupts:
             for each in self._interrupts:
-                if isinstance(each.__cause__, ExceptionGroup):  # of a loop inside this one
-                    failures = [*each.__cause__.exceptions, *failures]
+                # Those of a loop inside this one, or of branches.
+                cause: BaseException | None = each.__cause__
+                if isinstance(cause, Exception):
+                    failures = [*cast("tuple[Exception, ...]", members(cause)), *failures]
             interrupt = self._interrupts[0]
             if not failures:
                 raise interrupt

@@ -11,6 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from aiowire import EventLoop, UnhandledException
+from aiowire._errors import leaves
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -72,3 +73,26 @@ async def raised_by(use: Callable[[EventLoop], Any], sort: type[E]) -> E:
 async def group_of(use: Callable[[EventLoop], Any]) -> UnhandledException:
     """The same, where it is a group of failures."""
     return await raised_by(use, UnhandledException)
+
+
+async def run(*wires: Any, timeout: float | None = None) -> EventLoop:
+    """Run wires in a loop, and give that."""
+    async with EventLoop(timeout) as ev:
+        for wire in wires:
+            ev.start(wire)
+    return ev
+
+
+async def failure_of(wire: Any) -> Exception:
+    """Run a wire that fails."""
+
+    async def start(ev: EventLoop) -> None:
+        ev.start(wire)
+
+    (failure,) = (await group_of(start)).exceptions
+    return failure
+
+
+def names(exc: Exception) -> list[str]:
+    """Name the kinds of the failures in one."""
+    return sorted(type(each).__name__ for each in leaves(exc))

@@ -21,36 +21,23 @@ from aiowire import (
     done,
     never,
 )
-from aiowire._errors import leaves
 
-from .steps import clean_up, fail, fail_later, fail_when_cancelled, group_of, notes
+from .steps import (
+    clean_up,
+    fail,
+    fail_later,
+    fail_when_cancelled,
+    failure_of,
+    names,
+    notes,
+    run,
+)
 from .virtual import anyio_backend
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 __all__ = ["anyio_backend"]
-
-
-async def run(*wires: Any, timeout: float | None = None) -> EventLoop:
-    async with EventLoop(timeout) as ev:
-        for wire in wires:
-            ev.start(wire)
-    return ev
-
-
-async def failure_of(wire: Any) -> Exception:
-    """Run a wire that fails."""
-
-    async def start(ev: EventLoop) -> None:
-        ev.start(wire)
-
-    (failure,) = (await group_of(start)).exceptions
-    return failure
-
-
-def names(exc: Exception) -> list[str]:
-    return sorted(type(each).__name__ for each in leaves(exc))
 
 
 def noting(log: list[Any], rest: Any = None) -> Callable[[EventLoop, Exception], Any]:
@@ -182,7 +169,8 @@ async def test_catches_nest_and_the_inner_one_is_asked_first() -> None:
 
 async def test_a_failure_that_is_handled_is_noted_with_the_wire_and_its_start() -> None:
     caught: list[Exception] = []
-    await run(Catch(Wire(fail, OSError()), lambda ev, exc: caught.append(exc)))
+    async with EventLoop() as ev:
+        ev.start(Catch(Wire(fail, OSError()), lambda ev, exc: caught.append(exc)))
     (note,) = notes(caught[0])
     assert note.startswith("in wire Wire(fail, OSError()), started at")
     assert __file__ in note

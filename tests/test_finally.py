@@ -18,36 +18,14 @@ from aiowire import (
     done,
     never,
 )
-from aiowire._errors import leaves
 
-from .steps import fail, group_of
+from .steps import fail, failure_of, names, run
 from .virtual import anyio_backend
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 __all__ = ["anyio_backend"]
-
-
-async def run(*wires: Any, timeout: float | None = None) -> EventLoop:
-    async with EventLoop(timeout) as ev:
-        for wire in wires:
-            ev.start(wire)
-    return ev
-
-
-async def failure_of(wire: Any) -> Exception:
-    """Run a wire that fails."""
-
-    async def start(ev: EventLoop) -> None:
-        ev.start(wire)
-
-    (failure,) = (await group_of(start)).exceptions
-    return failure
-
-
-def names(exc: Exception) -> list[str]:
-    return sorted(type(each).__name__ for each in leaves(exc))
 
 
 def cleaning(log: list[Any]) -> Wire:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
+
+import aiowire
+from aiowire import Call, Every, Timeout
+from aiowire.testing import virtual_time
 
 from .support import feed, pipe
 from .virtual import UNIT, anyio_backend
@@ -48,3 +54,33 @@ async def test_a_ready_descriptor_is_served_before_time_passes() -> None:
         feed(peer)
         await anyio.wait_readable(source)
     assert anyio.current_time() == begun
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_hour_of_ticks_does_not_drift(backend: str) -> None:
+    ticks: list[float] = []
+
+    async def tick() -> None:
+        ticks.append(anyio.current_time())
+        await anyio.sleep(0.003)
+
+    hour = Timeout(Every(0.01, Call(tick)), 36)
+    aiowire.run(hour, backend=backend, backend_options=virtual_time(backend))
+    assert len(ticks) == 3600
+    assert all(abs(at - ticks[0] - n * 0.01) < 0.000_001 for n, at in enumerate(ticks))
+
+
+@pytest.mark.parametrize("backend", ["uvloop", "curio"])
+def test_other_backends_have_none(backend: str) -> None:
+    with pytest.raises(ValueError, match="there is virtual time on 'asyncio' and 'trio'"):
+        virtual_time(backend)
+
+
+async def test_without_a_time_to_wait_for_it_waits_for_others() -> None:
+    with pipe() as (source, peer):
+        writing = threading.Thread(target=feed, args=(peer,))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.wait_readable, source)
+            await checkpoint()
+            writing.start()
+        writing.join()
