@@ -285,3 +285,18 @@ class QuietWait(Readiness):
 
 NoWait()  # error
 OwnInit(3) >> NoWait  # error
+
+Call(print) & 3  # error
+Call(print) | "x"  # error
+aiowire.All(3)  # error
+aiowire.Select(Call(print), None)  # error
+aiowire.Timeout(Call(print))  # error
+aiowire.Timeout(Call(print), "5")  # error
+aiowire.Every(Call(print), 5)  # error
+aiowire.Catch(Call(print), on=OSError)  # error
+aiowire.Retry(Call(print), on=OSError())  # error
+aiowire.Retry(Call(print), attempts="3")  # error
+aiowire.Finally(Call(print))  # error
+aiowire.Process(3)  # error
+aiowire.Process(["true"], stdout="line")  # error
+aiowire.Process(["true"], input="text")  # error

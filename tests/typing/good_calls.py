@@ -4,6 +4,7 @@ It is run too: without ``from __future__ import annotations`` the types are eval
 """
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,15 +20,25 @@ import aiowire.zmq
 from aiowire import (
     POLLIN,
     POLLOUT,
+    All,
     AnyWire,
     Call,
+    Catch,
     EventLoop,
+    Every,
+    Finally,
     Forever,
     Handle,
     Handler,
+    OnSignal,
     Poller,
+    Process,
+    Race,
     Repeat,
+    Retry,
+    Select,
     Sequence,
+    Timeout,
     UnhandledException,
     Wire,
     done,
@@ -373,6 +384,37 @@ class Client(aiowire.zmq.Socket):
         return await self.recv_string()
 
 
+def recover(ev: EventLoop, exc: Exception) -> Wire:
+    return Call(print, exc)
+
+
+def algebra(port: int) -> list[Wire]:
+    both: All = Call(print) & plain
+    first: Race = plain | Call(print) | both
+    status: Wire = Process(["true"], stdout=lambda line: Call(print, line)).then(
+        lambda status: Call(print, status + 1)
+    )
+    return [
+        both,
+        first,
+        status,
+        Select(a, b, plain),
+        Timeout(first, 5, otherwise=plain),
+        Every(0.5, a) | OnSignal(signal.SIGTERM, signal.SIGINT, Call(print)),
+        Catch(a, recover, on=(OSError, ValueError)),
+        Retry(a, OSError, attempts=inf, timeout=60, intensity=(5, 60)),
+        Finally(a, plain),
+        Process("exit 1", stderr=print, input=b"", check=False, grace=None),
+    ]
+
+
+async def stop(ev: EventLoop) -> bool:
+    ev.start(a, background=True)
+    ev.stop(grace=5)
+    ev.stop()
+    return ev.stopping
+
+
 def run_all() -> None:
     with (
         socket.socket() as sock,
@@ -386,6 +428,7 @@ def run_all() -> None:
     aiowire.run(*continued, composed, lambdas, backend_options={"debug": False})
     assert anyio.run(main, plain, None) is False
     assert failures()[1:]
+    assert len(algebra(5)) == 10
     assert anyio.run(exchange).closed
     print(f"aiowire {aiowire.__version__}", file=sys.stderr)
 
