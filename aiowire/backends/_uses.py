@@ -151,7 +151,7 @@ class Restarts:
     def empty(self, was_started: bool) -> None:
         """Note that there is nothing to receive.
 
-        :param was_started: whether the wire was started just before, and nobody else had the time
+        :param was_started: whether the wire was started just before, and not some time ago
         """
         if was_started and self.at_start == self._waiters.receives:
             self._receives = True  # unseen
