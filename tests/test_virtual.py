@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from anyio.lowlevel import checkpoint
 
 import aiowire
 from aiowire import Call, Every, Timeout
+from aiowire._virtual import JumpingSelector
 from aiowire.testing import virtual_time
 
 from .support import feed, pipe
@@ -77,11 +79,11 @@ def test_other_backends_have_none(backend: str) -> None:
         virtual_time(backend)
 
 
-async def test_without_a_time_to_wait_for_it_waits_for_others() -> None:
-    with pipe() as (source, peer):
-        writing = threading.Thread(target=feed, args=(peer,))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anyio.wait_readable, source)
-            await checkpoint()
-            writing.start()
+def test_without_a_time_to_wait_for_it_waits_for_others() -> None:
+    with pipe() as (source, peer), JumpingSelector() as selector:
+        selector.register(source, selectors.EVENT_READ)
+        writing = threading.Timer(0.05, feed, (peer,))
+        writing.start()
+        ((key, _),) = selector.select(None)
         writing.join()
+        assert (key.fileobj, selector.now) == (source, 0)
