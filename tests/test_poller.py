@@ -188,7 +188,7 @@ async def test_shutdown_ends_it_at_once(by: str) -> None:
                 ev.start(lambda ev: poller.shutdown())
             else:
                 feed(peer)
-            await immediately(handle.wait, 0.4)
+            await immediately(handle.wait, 5)
 
 
 @pytest.mark.parametrize("sources", [True, False])
