@@ -99,11 +99,14 @@ class Settings:
         slots = get("JOB_SLOTS", str(default.slots))
         if not slots.isdecimal() or int(slots) < 1:
             raise SystemExit(f"JOB_SLOTS is a whole number from 1, not {slots!r}")
+        drain = get("JOB_DRAIN", str(default.drain))
+        if not drain.replace(".", "", 1).isdecimal():
+            raise SystemExit(f"JOB_DRAIN is a number of seconds, 0 or more, not {drain!r}")
         return Settings(
             get("JOB_SERVER", default.server),
             get("JOB_HEARTBEATS", default.heartbeats),
             int(slots),
-            drain=float(get("JOB_DRAIN", default.drain)),
+            drain=float(drain),
             curve=Path(folder) if (folder := get("JOB_CURVE")) else None,
         )
 

@@ -397,7 +397,7 @@ async def test_a_terminal_that_is_closed_does_not_end_the_server() -> None:
 
 
 def test_settings_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in "JOB_SERVER", "JOB_HEARTBEATS", "JOB_SLOTS", "JOB_CURVE":
+    for name in "JOB_SERVER", "JOB_HEARTBEATS", "JOB_SLOTS", "JOB_DRAIN", "JOB_CURVE":
         monkeypatch.delenv(name, raising=False)
     assert Settings.from_environment() == Settings()
     monkeypatch.setenv("JOB_SERVER", "inproc://a")
@@ -408,3 +408,10 @@ def test_settings_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("JOB_SLOTS", wrong)
         with pytest.raises(SystemExit, match="JOB_SLOTS is a whole number from 1"):
             Settings.from_environment()
+    monkeypatch.setenv("JOB_SLOTS", "1")
+    for wrong in "", "-1", "1.5.2", "nan", "soon":
+        monkeypatch.setenv("JOB_DRAIN", wrong)
+        with pytest.raises(SystemExit, match="JOB_DRAIN is a number of seconds, 0 or more"):
+            Settings.from_environment()
+    monkeypatch.setenv("JOB_DRAIN", "1.5")
+    assert Settings.from_environment().drain == 1.5
