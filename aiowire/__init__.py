@@ -22,6 +22,7 @@ In which order to read the files, each of which uses only those above it::
     _context    a stretch of a task in a context of its own
     _worker     the tasks that run chains
     _crew       the workers of a loop, and the queue that they serve
+    _stoppable  the orderly stop of loops inside loops
     _loop       EventLoop
     _fork       branches: loops inside a wire
     _race       All, Race, Select
@@ -46,19 +47,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._call import Call, never
-from ._catch import Catch, Finally, Retry
 from ._chain import Handle, Handler
 from ._errors import UnhandledException
 from ._loop import EventLoop
-from ._race import All, Race, Select
-from ._timeout import Every, Timeout
 from ._wire import AnyWire, Forever, Repeat, Sequence, Wire, done
 
 if TYPE_CHECKING:
+    from ._catch import Catch, Finally, Retry
     from ._on_signal import OnSignal
     from ._poller import Poller
     from ._process import Process
+    from ._race import All, Race, Select
     from ._run import run
+    from ._timeout import Every, Timeout
     from .backends import POLLIN, POLLOUT
 
 __version__: str
@@ -95,11 +96,19 @@ __all__ = [
 
 #: Where to find what not every program uses; it is imported when it is first asked for.
 LATER = {
+    "All": "._race",
+    "Catch": "._catch",
+    "Every": "._timeout",
+    "Finally": "._catch",
     "OnSignal": "._on_signal",
     "POLLIN": ".backends",
     "POLLOUT": ".backends",
     "Poller": "._poller",
     "Process": "._process",
+    "Race": "._race",
+    "Retry": "._catch",
+    "Select": "._race",
+    "Timeout": "._timeout",
     "run": "._run",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import anyio
 
@@ -50,10 +50,10 @@ class Call(Wire, Generic[R_co]):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Make the call and finish."""
-        await self._result()
+        await self._result(ev)
         return None
 
-    async def _result(self) -> R_co:
+    async def _result(self, ev: EventLoop) -> R_co:
         value = self._fn(*self._args, **self._kwargs)
         result: R_co = await value if is_awaitable(value) else value
         return result
@@ -72,24 +72,30 @@ class Call(Wire, Generic[R_co]):
         return Then(self, k)
 
 
+class HasResult(Protocol[R_co]):
+    """A wire that comes to a result."""
+
+    async def _result(self, ev: EventLoop) -> R_co: ...
+
+
 class Then(Wire):
-    """A call, and the continuation that gets its result."""
+    """A wire that has a result, and the continuation that gets it."""
 
-    __slots__ = ("_call", "_k")
+    __slots__ = ("_k", "_wire")
 
-    def __init__(self, call: Call[R_co], k: Callable[[R_co], Rest | Awaitable[Rest]]) -> None:
+    def __init__(self, wire: HasResult[R_co], k: Callable[[R_co], Rest | Awaitable[Rest]]) -> None:
         check_function(k, "then")
-        self._call = call
+        self._wire: HasResult[Any] = wire
         self._k: Callable[[Any], Any] = k
 
     async def __call__(self, ev: EventLoop) -> Rest:
-        """Make the call and give back what the continuation says."""
-        rest = self._k(await self._call._result())
+        """Run the wire and give back what the continuation says."""
+        rest = self._k(await self._wire._result(ev))
         given: Rest = await rest if is_awaitable(rest) else rest
         return given
 
     def __repr__(self) -> str:
-        return f"{self._call!r}.then({name_of(self._k)})"
+        return f"{self._wire!r}.then({name_of(self._k)})"
 
 
 async def _wait_for_ever(ev: EventLoop) -> None:

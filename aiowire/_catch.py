@@ -10,7 +10,15 @@ import anyio
 
 from ._call import Call
 from ._chain import Handler, follow, handle
-from ._check import INFINITY, check_handler, check_seconds, check_times, check_wire, name_of
+from ._check import (
+    INFINITY,
+    check_handler,
+    check_seconds,
+    check_times,
+    check_wire,
+    name_of,
+    options_text,
+)
 from ._errors import annotate, bare, leaves
 from ._fork import origin
 from ._loop import EventLoop
@@ -176,12 +184,7 @@ class Retry(Wire):
 
     def __repr__(self) -> str:
         on = "" if self._on is Exception else f", on={kinds_text(self._on)}"
-        given = "".join(
-            f", {name}={getattr(self, f'_{name}')!r}"
-            for name, default in DEFAULTS.items()
-            if getattr(self, f"_{name}") != default
-        )
-        return f"Retry({name_of(self._wire)}{on}{given})"
+        return f"Retry({name_of(self._wire)}{on}{options_text(self, DEFAULTS)})"
 
 
 class Record(NamedTuple):
@@ -230,7 +233,9 @@ class Finally(Wire):
             failure = exc
         try:
             with anyio.CancelScope(shield=True):
-                async with EventLoop() as inner:
+                inner = EventLoop()
+                inner._is_shielded = True  # from an orderly stop, too
+                async with inner:
                     await follow(self._cleanup, inner, inner._crew.turn)
         except Exception as exc:
             if isinstance(failure, Exception):

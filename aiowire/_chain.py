@@ -14,9 +14,9 @@ finds that its time is up.
 
 from __future__ import annotations
 
-from _thread import get_ident
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from threading import local
 from time import monotonic
 from types import CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -28,7 +28,6 @@ from ._errors import annotate, bare, sort_out
 from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable, is_callable
 
 if TYPE_CHECKING:
-    from ._crew import Crew
     from ._loop import EventLoop
     from ._watch import Slot
     from ._worker import Worker
@@ -46,33 +45,30 @@ AT_ONCE = float("-inf")
 
 
 class Turn:
-    """The turn of the chain of a loop that is running: until when it may go on.
+    """Whose turn it is in a thread, and until when that chain may go on.
 
-    It is an object of its own because it is looked at after each step, and that of a class with
-    slots is found faster.
+    Chains do not run inside one another: a thread has one event loop at a time. So whoever cancels
+    something need not look for the chains that must stop. Only one can be running, and it sees at
+    its next step that its time is up.
     """
 
-    __slots__ = ("until",)
+    __slots__ = ("chain", "until")
 
-    until: float
-
-
-#: The crews of the loops whose blocks are entered, in all threads, in the order of that.
-entered: dict[Crew, None] = {}
+    def __init__(self) -> None:
+        self.chain: Handle | None = None  # the one whose code is running this moment
+        self.until = AT_ONCE
 
 
-def running() -> list[Handle]:
-    """Give the chains, of any loop, whose code is on the stack of this thread."""
-    here = get_ident()
-    return [
-        crew.current for crew in tuple(entered) if crew.current is not None and crew.thread == here
-    ]
+_of_thread = local()
 
 
-def interrupt() -> None:
-    """Let the running chains stop at their next step, if they have been cancelled."""
-    for chain in running():
-        chain._loop._crew.turn.until = AT_ONCE
+def this_turn() -> Turn:
+    """Give the turn of this thread."""
+    try:
+        turn: Turn = _of_thread.turn
+    except AttributeError:
+        turn = _of_thread.turn = Turn()
+    return turn
 
 
 class Handle:
@@ -157,7 +153,7 @@ class Handle:
             self._loop._chain_ended(self)
         else:
             self._worker.task.cancel()
-            interrupt()
+            self._loop._crew.turn.until = AT_ONCE
 
     async def wait(self) -> None:
         """Wait until the chain has ended, however it ends; its failure is not raised here.
@@ -166,7 +162,7 @@ class Handle:
 
         *Cancellation*: only the waiting is cancelled; the chain runs on.
         """
-        if self in running():
+        if self._loop._crew.turn.chain is self:
             raise RuntimeError(f"wire {self.name!r} cannot wait for its own end")
         if self._ended is None:
             self._ended = anyio.Event()
@@ -196,7 +192,7 @@ async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
     It lives for as long as the chain, so each name in it costs memory.
 
     :param ev: what the wires are called with
-    :param turn: that of the loop that runs the chain
+    :param turn: that of the thread
     """
     clock = monotonic
     coroutine: type[CoroutineType[Any, Any, Any]] = CoroutineType

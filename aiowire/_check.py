@@ -8,7 +8,7 @@ warn about it a second time, at some later and less helpful moment.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from operator import index
 from typing import Any
@@ -39,6 +39,16 @@ def call_text(name: str, fn: object, args: tuple[Any, ...], kwargs: Mapping[str,
     """Write a call as it stands in a program: ``name(fn, 1, key='x')``."""
     given = [*map(name_of, (fn, *args)), *(f"{k}={name_of(v)}" for k, v in kwargs.items())]
     return f"{name}({', '.join(given)})"
+
+
+def options_text(wire: object, defaults: Mapping[str, object], hidden: Collection[str] = ()) -> str:
+    """Write the options of a wire, kept as ``_name``, that are not as they are by default."""
+    values = {name: getattr(wire, f"_{name}") for name in defaults}
+    return "".join(
+        f", {name}={'...' if name in hidden else name_of(value)}"
+        for name, value in values.items()
+        if value != defaults[name]
+    )
 
 
 def _close(value: object) -> None:

@@ -10,15 +10,11 @@ from __future__ import annotations
 from _thread import get_ident
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import anyio
 
-from ._chain import SLICE, Handle, Turn, entered
+from ._chain import SLICE, Handle, this_turn
 from ._worker import EAGER, PATIENCE, TURN, Idle, Worker
-
-if TYPE_CHECKING:
-    from ._loop import EventLoop
 
 __all__: list[str] = []
 
@@ -27,12 +23,10 @@ class Crew:
     """The workers in one task group, and the chains that have not begun.
 
     :param tasks: the task group, which the workers are tasks of
-    :param loop: the loop that has it
     """
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, loop: EventLoop) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
         self.tasks = tasks
-        self.loop = loop
         self.thread = get_ident()
         self.cancellation = anyio.get_cancelled_exc_class()
         self.queue: deque[Handle] = deque()  # chains that have not begun
@@ -41,18 +35,22 @@ class Crew:
         self.coming: dict[Worker, tuple[float, int]] = {}
         self.eager = EAGER  # how many may be
         self.turns = 0  # how many turns workers have had
-        self.turn = Turn()
+        self.turn = this_turn()
         self.turn.until = monotonic() + SLICE  # of what runs before a worker has had a turn
-        self.current: Handle | None = None  # the chain whose code is running this moment
         self.is_dismissed = False
         self._grown_at = 0.0  # when the number of eager workers was raised
-        entered[self] = None
 
     def add(self, chain: Handle) -> None:
         """Put a chain into the queue, and see that somebody comes to serve it."""
         self.queue.append(chain)
-        if self.current is None and not self.coming:
+        if not self.coming and not self.is_serving:
             self.call(1)
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a chain of this crew is running: its worker comes to the queue when it waits."""
+        chain = self.turn.chain
+        return chain is not None and chain._loop._crew is self
 
     def call(self, number: int) -> None:
         """See that so many workers, or as many as make sense, are on their way to the queue."""
@@ -95,4 +93,5 @@ class Crew:
     def leave(self) -> None:
         """Be no more: the task group has ended."""
         self.drop_queue()
-        entered.pop(self, None)
+        if self.is_serving:  # not so unless something broke the worker off
+            self.turn.chain = None

@@ -21,13 +21,13 @@ There are two ways to decide early:
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextvars import copy_context
 from types import CodeType
 
 import anyio
 
-from ._chain import Handle, follow, running
+from ._chain import Handle, follow, this_turn
 from ._loop import EventLoop
 from ._wire import AnyWire, Rest, Wire, take_step
 
@@ -98,7 +98,7 @@ class Branch(EventLoop):
     def _empty(self) -> None:
         self._is_entered = False
         if self._told is not None:
-            self._be_left()
+            self._come_out()
         self._fork.ended(self)
 
 
@@ -117,7 +117,8 @@ class Fork:
         self._ev = ev
         self._by_end = by_end
         self._branches: list[Branch] = []
-        self._kept: list[Branch] = []  # whose first steps are complete
+        self._is_decided = False
+        self._is_hosted = False
         self._open = 0  # how many of them are not over
         self._all_ended: anyio.Event | None = None
 
@@ -134,23 +135,24 @@ class Fork:
         """Note that a branch is over."""
         self._open -= 1
         if self._by_end:
-            self.keep(branch)
+            self.decide(branch)
         if self._all_ended is not None and not self._open:
             self._all_ended.set()
 
-    def keep(self, branch: Branch) -> None:
-        """Cancel the branches that are not over, but for those to be kept, of which this is one."""
-        self._kept.append(branch)
-        self._cancel(self._kept)
+    def decide(self, winner: Branch) -> None:
+        """Cancel all branches but this one, unless another was before it."""
+        if not self._is_decided:
+            self._is_decided = True
+            self._cancel(winner)
 
     def cancel(self) -> None:
-        """Cancel the branches that are not over."""
-        self._cancel(())
+        """Cancel all branches, also one that has won."""
+        self._is_decided = True
+        self._cancel(None)
 
-    def _cancel(self, kept: Collection[Branch]) -> None:
-        self._by_end = False
+    def _cancel(self, but: Branch | None) -> None:
         for branch in self._branches:
-            if branch._is_entered and branch not in kept:
+            if branch._is_entered and branch is not but:
                 branch._cancel_all()
 
     # The ways to run them.
@@ -172,13 +174,22 @@ class Fork:
         """Run the first steps alone; what they leave is in :attr:`rests` then."""
         await self.run([FirstStep(self, number, part) for number, part in enumerate(parts)])
 
-    async def host(self, wire: AnyWire, branch: Branch) -> None:
-        """Follow a wire in this very task, and wait until its branch is over.
+    async def host(self, wire: AnyWire, scope: anyio.CancelScope) -> Branch:
+        """Follow a wire in this very task, within a scope, and wait until its branch is over.
 
+        :return: the branch
         :raises Exception: its failure as it is, if there is no other
         """
+        branch = self.branch()
+        branch._scope = scope
+        self._is_hosted = True
+        with scope:
+            await self._follow(wire, branch)
+        return branch
+
+    async def _follow(self, wire: AnyWire, branch: Branch) -> None:
         body: BaseException | None = None
-        chain = branch._crew.current or next(iter(running()), None)
+        chain = branch._crew.turn.chain
         if chain is not None:
             chain._ev = branch
         try:
@@ -228,13 +239,9 @@ class Fork:
         if body is not None and failures in ([], [body]):
             raise body
         if failures:
-            raise failures[0] if self._is_single and len(failures) == 1 else self._group(failures)
+            raise failures[0] if self._is_hosted and len(failures) == 1 else self._group(failures)
         if left is not None:
             raise left
-
-    @property
-    def _is_single(self) -> bool:
-        return len(self._branches) == 1 and self._branches[0]._scope is not None
 
     def _group(self, failures: list[Exception]) -> Exception:
         return ExceptionGroup(f"{len(failures)} failures in branches of a wire", failures)
@@ -242,7 +249,8 @@ class Fork:
 
 def origin() -> tuple[CodeType, int]:
     """Say where the chain was started that is running."""
-    for chain in running():
+    chain = this_turn().chain
+    if chain is not None:
         return chain._code, chain._offset
     frame = sys._getframe(1)
     return frame.f_code, frame.f_lasti
@@ -263,7 +271,7 @@ class FirstStep(Wire):
         rest = await take_step(self._wire, ev)
         self._fork.rests[self._number] = rest
         assert isinstance(ev, Branch)
-        self._fork.keep(ev)
+        self._fork.decide(ev)
         return None
 
     def __repr__(self) -> str:

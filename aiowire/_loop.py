@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import cache
@@ -13,17 +13,21 @@ from typing import Any, cast, overload
 
 import anyio
 
-from ._chain import Handle, Handler, entered, follow, follow_handled, interrupt, running
+from ._chain import AT_ONCE, Handle, Handler, follow, follow_handled, this_turn
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
 from ._errors import members, sort_out, unhandled
+from ._stoppable import Stoppable
 from ._wire import AnyWire
 from ._worker import Worker
 
 __all__ = ["EventLoop"]
 
+#: The loops whose blocks are entered, the innermost for each task, by the number of that.
+hosts: dict[int, EventLoop] = {}
 
-class EventLoop:
+
+class EventLoop(Stoppable):
     """Run wires, each as a chain of steps of its own, until all have ended.
 
     :param timeout: how many seconds after the block was entered everything in it is cancelled,
@@ -45,18 +49,17 @@ class EventLoop:
     """
 
     # What a loop is that has just been entered, whatever its kind.
-    _is_entered = _closing = _stopping = _timed_out = _cancelled = _is_winding = False
+    _is_entered = _closing = _timed_out = _cancelled = _is_winding = False
     _live = 0  # chains that have not ended, those in the background not counted
     _idle: anyio.Event | None = None  # of run(): set when the last chain has ended
-    _stopped: anyio.Event | None = None  # set when the loop is to stop
     _stop_deadline: float = INFINITY  # when the grace of stop() is over
-    _around: EventLoop | None = None
 
     _crew: Crew
+    _host: int  # the task that is in the block
+    _outside: EventLoop | None  # whose block that task is in, too
     _failures: list[Exception]
     _interrupts: list[BaseException]  # KeyboardInterrupt, SystemExit and the like
-    _background: tuple[Handle, ...] = ()  # chains that the block does not wait for
-    _told: dict[object, Callable[[], object]] | None = None  # what is called when it is to stop
+    _background: dict[Handle, None] | None = None  # chains that the block does not wait for
 
     def __init__(self, timeout: float | None = None) -> None:
         self._seconds = check_seconds(timeout, "timeout")
@@ -70,13 +73,11 @@ class EventLoop:
 
     @property
     def cancelled(self) -> bool:
-        """Whether :meth:`cancel` was called since the block was last entered."""
-        return self._cancelled
+        """Whether it was cancelled since the block was last entered.
 
-    @property
-    def stopping(self) -> bool:
-        """Whether :meth:`stop` was called, of this loop or of one around it."""
-        return self._stopping or (self._around is not None and self._around.stopping)
+        It was by :meth:`cancel`, or because the grace of :meth:`stop` was over.
+        """
+        return self._cancelled
 
     @overload
     def start(
@@ -134,7 +135,9 @@ class EventLoop:
             wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self
         )
         if background:
-            self._background += (chain,)
+            if self._background is None:
+                self._background = {}
+            self._background[chain] = None
             self._live -= 1
         return chain
 
@@ -192,33 +195,6 @@ class EventLoop:
         self._stop_deadline = min(self._stop_deadline, deadline)
         self._limit.deadline = min(self._limit.deadline, deadline)
 
-    def _note_stop(self) -> None:
-        """Tell all who do things again and again that this is to end."""
-        self._stopping = True
-        for tell in tuple((self._told or {}).values()):
-            tell()
-
-    def _tell(self, who: object, function: Callable[[], object]) -> None:
-        """Call a function when the loop is to stop, or one around it."""
-        if self._told is None:
-            self._told = {}
-            if self._around is not None:
-                self._around._tell(self, self._note_stop)
-        self._told[who] = function
-
-    def _forget(self, who: object) -> None:
-        if self._told is not None:
-            self._told.pop(who, None)
-
-    async def _wait_for_stop(self) -> None:
-        """Wait until the loop is to stop."""
-        if self._stopped is None:
-            self._stopped = anyio.Event()
-            self._tell(self._stopped, self._stopped.set)
-        if self.stopping:
-            self._stopped.set()
-        await self._stopped.wait()
-
     async def run(self, timeout: float | None = None) -> None:
         """Wait in the body until no chain is left, or some time has passed; cancel nothing.
 
@@ -232,12 +208,12 @@ class EventLoop:
         *Cancellation*: only the waiting is cancelled.
         """
         self._check_inside("run")
-        for chain in running():
-            inside: EventLoop | None = chain._ev
-            while inside is not None:
-                if inside is self:
-                    raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")
-                inside = inside._around
+        chain = self._crew.turn.chain
+        inside = None if chain is None else chain._ev
+        while inside is not None:
+            if inside is self:
+                raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")  # type: ignore[union-attr]
+            inside = inside._around
         with anyio.move_on_after(check_seconds(timeout, "timeout")):
             await anyio.lowlevel.checkpoint()
             while self._live:
@@ -286,7 +262,7 @@ class EventLoop:
         try:
             with self._limit:
                 async with anyio.create_task_group() as tasks:
-                    self._crew = Crew(tasks, self)
+                    self._crew = Crew(tasks)
                     try:
                         yield self
                     except BaseException as exc:
@@ -301,7 +277,7 @@ class EventLoop:
             self._sort(exc)
         finally:
             self._crew.leave()
-            self._be_left()
+            self._leave()
         # Asked of the clock: where nothing waited, nothing noticed that the time was up.
         now = anyio.current_time()
         self._timed_out = now >= deadline
@@ -311,23 +287,26 @@ class EventLoop:
     def _reset(self) -> None:
         """Make everything that belongs to one stay in the block."""
         self._is_entered = True
-        self._closing = self._timed_out = self._cancelled = self._stopping = False
+        self._closing = self._timed_out = self._cancelled = False
         self._stop_deadline = INFINITY
         self._live = 0
-        self._idle = self._stopped = None
+        self._idle = self._background = None
         self._failures = []
         self._interrupts = []
-        self._background = ()
-        self._told = None
         self._host = anyio.get_current_task().id
-        self._around = loop_around(self._host)
+        self._outside = hosts.get(self._host)
+        hosts[self._host] = self
+        chain = this_turn().chain
+        self._go_inside(self._outside or (None if chain is None else chain._ev))
 
-    def _be_left(self) -> None:
+    def _leave(self) -> None:
         self._is_entered = False
-        if self._around is not None:
-            self._around._forget(self)
-            self._stopping = self.stopping
-            self._around = None
+        self._come_out()
+        if self._outside is None:
+            del hosts[self._host]
+        else:
+            hosts[self._host] = self._outside
+            self._outside = None
 
     def _close(self) -> None:
         """Begin to leave, when the body has ended."""
@@ -340,7 +319,7 @@ class EventLoop:
             return
         self._is_winding = True
         while self._background and not self._live:
-            last = self._background[-1]
+            last = next(reversed(self._background))
             last.cancel()
             if not last._done:
                 break  # when it is dead, this is called again
@@ -382,7 +361,7 @@ class EventLoop:
         if chain._ended is not None:
             chain._ended.set()
         if self._background and chain in self._background:
-            self._background = tuple(each for each in self._background if each is not chain)
+            del self._background[chain]
         else:
             self._live -= 1
         if not self._live:
@@ -424,20 +403,8 @@ class EventLoop:
 
     def _cancel_all(self) -> None:
         self._crew.tasks.cancel_scope.cancel()
-        interrupt()
+        self._crew.turn.until = AT_ONCE
         self._crew.drop_queue()
-
-
-def loop_around(host: int) -> EventLoop | None:
-    """Give the loop inside whose block, or whose chain, this code runs.
-
-    :param host: the task that runs it
-    """
-    inside = [crew.loop for crew in entered if crew.loop._host == host]
-    chains = running()
-    if inside:
-        return inside[-1]
-    return chains[-1]._ev if chains else None
 
 
 @cache

@@ -117,14 +117,11 @@ class OnSignal(Wire):
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError(f"{self!r} works in the main thread only: no other gets signals")
         arrivals = Arrivals()
-        fork = Fork(ev)
-        branch = fork.branch()
-        branch._scope = anyio.CancelScope()
         ev._tell(arrivals, arrivals.wake)
         for number in self._numbers:
             wanted.setdefault(number, []).append(arrivals)
 
-        async def rounds(_: EventLoop) -> None:
+        async def rounds(branch: EventLoop) -> None:
             for number in self._numbers:
                 branch.start(receiving(number), background=True)
             while not ev.stopping:
@@ -134,8 +131,7 @@ class OnSignal(Wire):
                     await arrivals.wait()
 
         try:
-            with branch._scope:
-                await fork.host(rounds, branch)
+            await Fork(ev).host(rounds, anyio.CancelScope())
         finally:
             ev._forget(arrivals)
             for number in self._numbers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from io import FileIO
@@ -19,10 +19,11 @@ import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from ._check import _close, _mistaken, check_function, check_seconds, name_of
+from ._call import Then
+from ._check import _close, _mistaken, check_seconds, options_text
 from ._fork import Branch, Fork, origin
 from ._pipes import Input, OnLine, Output, open_pipe
-from ._wire import Rest, Wire, is_awaitable
+from ._wire import Rest, Wire
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -44,6 +45,8 @@ DEFAULTS: dict[str, object] = {
     "keepends": False,
     "limit": None,
 }
+#: Those whose values may be long, or secret: notes quote the text of a wire.
+SECRET = ("env", "input")
 
 
 class Process(Wire):
@@ -124,15 +127,13 @@ class Process(Wire):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Run the program."""
-        await self._run(ev)
+        await self._result(ev)
         return None
 
-    async def _run(self, ev: EventLoop) -> int:
-        fork = Fork(ev)
-        branch = fork.branch()
-        program = Program(self, branch)
-        with program.ours, anyio.CancelScope() as branch._scope:
-            await fork.host(program, branch)
+    async def _result(self, ev: EventLoop) -> int:
+        program = Program(self)
+        with program.ours:
+            branch = await Fork(ev).host(program, anyio.CancelScope())
         if self._check and program.status and not branch.cancelled:
             raise CalledProcessError(program.status, self._command)
         return program.status
@@ -151,48 +152,19 @@ class Process(Wire):
         return Then(self, k)
 
     def __repr__(self) -> str:
-        return f"Process({', '.join([repr(self._command), *self._given()])})"
-
-    def _given(self) -> Iterator[str]:
-        """Write the options. What may be long, or secret, is not shown: notes quote this."""
-        for name, default in DEFAULTS.items():
-            value: object = getattr(self, f"_{name}")
-            if value != default:
-                yield f"{name}={'...' if name in ('env', 'input') else name_of(value)}"
-
-
-class Then(Wire):
-    """A program, and the continuation that gets its exit status."""
-
-    __slots__ = ("_k", "_process")
-
-    def __init__(self, process: Process, k: Callable[[int], Rest | Awaitable[Rest]]) -> None:
-        check_function(k, "then")
-        self._process = process
-        self._k = k
-
-    async def __call__(self, ev: EventLoop) -> Rest:
-        """Run the program and give back what the continuation says."""
-        rest = self._k(await self._process._run(ev))
-        given: Rest = await rest if is_awaitable(rest) else cast("Rest", rest)
-        return given
-
-    def __repr__(self) -> str:
-        return f"{self._process!r}.then({name_of(self._k)})"
+        return f"Process({self._command!r}{options_text(self, DEFAULTS, SECRET)})"
 
 
 class Program:
     """A program that runs: what a wire, being a value, cannot hold.
 
     :param process: what is to run
-    :param branch: the loop of all that belongs to it
     """
 
     _running: anyio.abc.Process
 
-    def __init__(self, process: Process, branch: Branch) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
-        self._branch = branch
         self._streams: list[Input | Output] = []
         #: Closes our ends of the pipes when all has ended.
         self.ours = ExitStack()
@@ -200,15 +172,16 @@ class Program:
         self.status = 0
 
     async def __call__(self, ev: EventLoop) -> None:
-        """Run it from its start to its end."""
+        """Run it from its start to its end, within a branch."""
+        assert isinstance(ev, Branch)
         await checkpoint_if_cancelled()
         await self._spawn()
         try:
             for stream in self._streams:
-                self._branch._start(stream, None, None, copy_context(), *origin(), ev)
+                ev._start(stream, None, None, copy_context(), *origin(), ev)
             await self._running.wait()
         except BaseException:
-            self._branch._cancel_chains()
+            ev._cancel_chains()
             with anyio.CancelScope(shield=True):
                 await self._stop()
             raise

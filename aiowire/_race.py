@@ -9,6 +9,7 @@ They are the three ways to use a :class:`~aiowire._fork.Fork`::
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio
@@ -34,15 +35,19 @@ class Concurrent(Wire):
 
     def __init__(self, *wires: AnyWire) -> None:
         check_wires(wires, f"{type(self).__name__}({{wire}}, ...)")
-        self._parts = wires
+        self._parts = tuple(chain.from_iterable(map(self._flat, wires)))
+
+    def _flat(self, wire: AnyWire) -> tuple[AnyWire, ...]:
+        """Take a wire of the same kind apart: that the operators are associative is exact then."""
+        if self.operator and isinstance(wire, Concurrent) and type(wire) is type(self):
+            return wire._parts
+        return (wire,)
 
     @property
     def is_expression(self) -> bool:
-        """Whether it is written with an operator: two parts, of which one knows about that."""
-        return (
-            bool(self.operator)
-            and len(self._parts) == 2
-            and any(isinstance(part, Wire) for part in self._parts)
+        """Whether it is written with an operator: one of the first two parts knows about that."""
+        return bool(self.operator and len(self._parts) >= 2) and any(
+            isinstance(part, Wire) for part in self._parts[:2]
         )
 
     def __repr__(self) -> str:

@@ -41,19 +41,14 @@ class Timeout(Wire):
     def __init__(self, a: AnyWire, seconds: float, otherwise: AnyWire = done) -> None:
         check_wire(a, "Timeout({wire}, seconds)")
         check_wire(otherwise, "Timeout(a, seconds, {wire})")
-        if seconds is None:  # pyright: ignore[reportUnnecessaryComparison]
-            raise TypeError("seconds is a number of seconds, or math.inf for no limit, got None")
-        self._seconds = check_seconds(seconds, "seconds")
+        self._seconds = check_given(seconds)
         self._wire = a
         self._otherwise = otherwise
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Run the wire within the time."""
-        fork = Fork(ev)
-        branch = fork.branch()
-        with anyio.move_on_after(self._seconds) as scope:
-            branch._scope = scope
-            await fork.host(self._wire, branch)
+        scope = anyio.move_on_after(self._seconds)
+        branch = await Fork(ev).host(self._wire, scope)
         return self._otherwise if scope.cancelled_caught and not branch.cancelled else None
 
     def __repr__(self) -> str:
@@ -86,9 +81,7 @@ class Every(Composite):
 
     def __init__(self, seconds: float, a: AnyWire) -> None:
         check_wire(a, "Every(seconds, {wire})")
-        if seconds is None:  # pyright: ignore[reportUnnecessaryComparison]
-            raise TypeError("seconds is a number of seconds, got None")
-        self._seconds = check_seconds(seconds, "seconds")
+        self._seconds = check_given(seconds)
         self._wire = a
 
     def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
@@ -123,6 +116,13 @@ class Tick(Wire):
 
     def __repr__(self) -> str:
         return f"Every({self._seconds!r}, {name_of(self._wire)})"
+
+
+def check_given(seconds: object) -> float:
+    """Give back a number of seconds; other than elsewhere, ``None`` is not "no limit" here."""
+    if seconds is None:
+        raise TypeError("seconds is a number of seconds, or math.inf for ever, got None")
+    return check_seconds(seconds, "seconds")
 
 
 COMPOSITES.add(Every)

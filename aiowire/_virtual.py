@@ -1,4 +1,7 @@
-"""An event loop of asyncio whose time is virtual; see ``testing.py``."""
+"""An event loop of asyncio whose time is virtual; see ``testing.py``.
+
+It is the one file that needs asyncio itself: anyio has no clock that can be replaced.
+"""
 
 from __future__ import annotations
 

@@ -56,13 +56,6 @@ AnyWire: TypeAlias = Callable[["EventLoop"], "Rest | Awaitable[Rest]"]
 Todo: TypeAlias = "tuple[AnyWire, Todo] | None"
 
 
-def concurrent() -> Any:
-    """Give the file of what ``&`` and ``|`` make, which itself needs this one."""
-    from . import _race
-
-    return _race
-
-
 class Wire:
     """A step that calls ``f(ev, *args, **kwargs)``; the rest is what that returns.
 
@@ -123,27 +116,33 @@ class Wire:
 
     __rmul__ = __mul__
 
+    # What these make needs this file, and so cannot be imported before.
+
     def __and__(self, other: AnyWire) -> All:
         """``a & b``: run both at the same time, until both have ended."""
+        from ._race import All
+
         check_wire(other, "... & {wire}")
-        made: All = concurrent().All(self, other)
-        return made
+        return All(self, other)
 
     def __rand__(self, other: AnyWire) -> All:
+        from ._race import All
+
         check_wire(other, "{wire} & ...")
-        made: All = concurrent().All(other, self)
-        return made
+        return All(other, self)
 
     def __or__(self, other: AnyWire) -> Race:
         """``a | b``: run both at the same time, until the first has ended."""
+        from ._race import Race
+
         check_wire(other, "... | {wire}")
-        made: Race = concurrent().Race(self, other)
-        return made
+        return Race(self, other)
 
     def __ror__(self, other: AnyWire) -> Race:
+        from ._race import Race
+
         check_wire(other, "{wire} | ...")
-        made: Race = concurrent().Race(other, self)
-        return made
+        return Race(other, self)
 
     def __repr__(self) -> str:
         try:

@@ -141,6 +141,7 @@ class Worker(Coroutine[Any, Any, None]):
         """Run chains from the queue until one of them waits, or none is left."""
         crew = self._crew
         queue = crew.queue
+        turn = crew.turn
         until = monotonic() + SLICE
         while queue:
             chain = queue.popleft()
@@ -148,11 +149,11 @@ class Worker(Coroutine[Any, Any, None]):
                 continue
             chain._worker = self
             if chain._handler is None:
-                coro = follow(chain._wire, chain._ev, crew.turn)
+                coro = follow(chain._wire, chain._ev, turn)
             else:
                 coro = follow_handled(chain)
-            crew.turn.until = until
-            crew.current = chain
+            turn.until = until
+            turn.chain = chain
             try:
                 waits_for = chain._context.run(coro.send, None)
             except StopIteration:
@@ -177,8 +178,9 @@ class Worker(Coroutine[Any, Any, None]):
         if chain is None:
             return self._resume_rest(method, arg)
         crew = self._crew
-        crew.turn.until = AT_ONCE if chain._cancelled else monotonic() + SLICE
-        crew.current = chain
+        turn = crew.turn
+        turn.until = AT_ONCE if chain._cancelled else monotonic() + SLICE
+        turn.chain = chain
         try:
             waits_for = chain._context.run(method, arg)
         except StopIteration:
@@ -194,7 +196,7 @@ class Worker(Coroutine[Any, Any, None]):
     def _wait(self, waits_for: Any, workers: int) -> Any:
         """Let the task wait for something, and see that others are on their way to the queue."""
         crew = self._crew
-        crew.current = None
+        crew.turn.chain = None
         crew.turns += 1
         if crew.queue:
             crew.call(workers)

@@ -12,7 +12,9 @@ from aiowire import (
     Call,
     Catch,
     EventLoop,
+    Every,
     Finally,
+    Forever,
     Timeout,
     Wire,
     done,
@@ -45,6 +47,30 @@ async def test_the_clean_up_runs_after_a_failure() -> None:
     wire = Finally(Wire(fail, OSError()), cleaning(log)) >> Call(log.append, "no")
     assert names(await failure_of(wire)) == ["OSError"]
     assert log == ["clean"]
+
+
+@pytest.mark.parametrize(
+    "cleanup",
+    [
+        lambda a: a * 2,
+        lambda a: Timeout(Forever(a), 5),
+        lambda a: Timeout(Every(3, a), 5.5),
+        lambda a: (a * 2) & done,
+    ],
+    ids=["Repeat", "Forever", "Every", "All"],
+)
+async def test_the_clean_up_runs_to_its_end_when_the_loop_is_to_stop(cleanup: Any) -> None:
+    """Its rounds are not those of the loop, which begin no more."""
+    log: list[Any] = []
+
+    async def stop(ev: EventLoop) -> None:
+        ev.stop(1)
+        await anyio.sleep_forever()
+
+    async with EventLoop() as ev:
+        ev.start(Finally(stop, cleanup(cleaning(log))))
+    assert log == ["clean", "clean"]
+    assert ev.cancelled
 
 
 @pytest.mark.parametrize("how", ["loop", "chain", "timeout", "race", "branch fails"])

@@ -18,8 +18,8 @@ import pytest
 
 import aiowire
 from aiowire import Call, EventLoop
-from aiowire._chain import entered
 from aiowire._crew import Crew
+from aiowire._loop import hosts
 from aiowire._signals import Signals
 from aiowire._worker import Worker
 
@@ -511,7 +511,7 @@ def test_ctrl_c_anywhere_in_the_library(anyio_backend: Any, place: FunctionType)
     with pytest.raises(KeyboardInterrupt):
         anyio.run(main, backend=anyio_backend[0], backend_options=anyio_backend[1])
     assert log in ([], ["began", "cleaned up"])
-    assert not entered
+    assert not hosts
 
 
 def test_ctrl_c_ends_a_script_as_it_does_any_other(python: Run, backend_name: str) -> None:
