@@ -199,7 +199,7 @@ async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
     todo: Todo = None
     while True:
         if type(wire) in COMPOSITES:
-            wire, todo = expose(wire, todo, ev.stopping)
+            wire, todo = expose(wire, todo, ev)
         while True:
             rest: Any = wire(ev)
             if type(rest) is coroutine:

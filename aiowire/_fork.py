@@ -109,18 +109,19 @@ class Fork:
     :param by_end: whether the first branch to end decides
     """
 
+    #: What the first steps that are complete have left, by the number of the branch.
+    rests: dict[int, Rest]
+    _is_decided = False
+    _is_hosted = False
+    _open = 0  # how many branches are not over
+    _all_ended: anyio.Event | None = None
+
     def __init__(self, ev: EventLoop, *, by_end: bool = False) -> None:
         self.failures: list[Exception] = []
         self.interrupts: list[BaseException] = []
-        #: What the first steps that are complete have left, by the number of the branch.
-        self.rests: dict[int, Rest] = {}
         self._ev = ev
         self._by_end = by_end
         self._branches: list[Branch] = []
-        self._is_decided = False
-        self._is_hosted = False
-        self._open = 0  # how many of them are not over
-        self._all_ended: anyio.Event | None = None
 
     def branch(self) -> Branch:
         """Add a branch."""
@@ -169,42 +170,43 @@ class Fork:
             branch._closing = True
         self._ev._crew.call(len(begun))
         await self._wait(None)
+        self._branches.clear()  # they know the fork: no cycle is left behind
 
     async def select(self, parts: Sequence[AnyWire]) -> None:
         """Run the first steps alone; what they leave is in :attr:`rests` then."""
+        self.rests = {}
         await self.run([FirstStep(self, number, part) for number, part in enumerate(parts)])
 
-    async def host(self, wire: AnyWire, scope: anyio.CancelScope) -> Branch:
+    async def host(self, wire: AnyWire, scope: anyio.CancelScope, otherwise: Rest = None) -> Rest:
         """Follow a wire in this very task, within a scope, and wait until its branch is over.
 
-        :return: the branch
+        :return: ``otherwise`` if it was the scope that cancelled it, else ``None``
         :raises Exception: its failure as it is, if there is no other
         """
         branch = self.branch()
         branch._scope = scope
         self._is_hosted = True
-        with scope:
-            await self._follow(wire, branch)
-        return branch
-
-    async def _follow(self, wire: AnyWire, branch: Branch) -> None:
         body: BaseException | None = None
-        chain = branch._crew.turn.chain
-        if chain is not None:
-            chain._ev = branch
-        try:
-            await follow(wire, branch, branch._crew.turn)
-        except BaseException as exc:
-            body = exc
-            branch._cancel_chains()
-        finally:
+        turn = branch._crew.turn
+        chain = turn.chain
+        with scope:
             if chain is not None:
-                chain._ev = self._ev
-        branch._close()
-        if self._open:
-            await self._wait(body)
-        elif body is not None or self.failures or self.interrupts:
-            self._raise(body, body)
+                chain._ev = branch
+            try:
+                await follow(wire, branch, turn)
+            except BaseException as exc:
+                body = exc
+                branch._cancel_chains()
+            finally:
+                if chain is not None:
+                    chain._ev = self._ev
+            branch._close()
+            if self._open:
+                await self._wait(body)
+            elif body is not None or self.failures or self.interrupts:
+                self._raise(body, body)
+        self._branches.clear()
+        return otherwise if scope.cancelled_caught and not branch.cancelled else None
 
     async def _wait(self, body: BaseException | None) -> None:
         """Wait until all branches are over; when cancelled, cancel them, and wait on.

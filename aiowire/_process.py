@@ -133,8 +133,8 @@ class Process(Wire):
     async def _result(self, ev: EventLoop) -> int:
         program = Program(self)
         with program.ours:
-            branch = await Fork(ev).host(program, anyio.CancelScope())
-        if self._check and program.status and not branch.cancelled:
+            await Fork(ev).host(program, anyio.CancelScope())
+        if self._check and program.status and not program.branch.cancelled:
             raise CalledProcessError(program.status, self._command)
         return program.status
 
@@ -161,6 +161,8 @@ class Program:
     :param process: what is to run
     """
 
+    #: The loop of all that belongs to it.
+    branch: Branch
     _running: anyio.abc.Process
 
     def __init__(self, process: Process) -> None:
@@ -174,6 +176,7 @@ class Program:
     async def __call__(self, ev: EventLoop) -> None:
         """Run it from its start to its end, within a branch."""
         assert isinstance(ev, Branch)
+        self.branch = ev
         await checkpoint_if_cancelled()
         await self._spawn()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -45,11 +46,9 @@ class Timeout(Wire):
         self._wire = a
         self._otherwise = otherwise
 
-    async def __call__(self, ev: EventLoop) -> Rest:
+    def __call__(self, ev: EventLoop) -> Awaitable[Rest]:
         """Run the wire within the time."""
-        scope = anyio.move_on_after(self._seconds)
-        branch = await Fork(ev).host(self._wire, scope)
-        return self._otherwise if scope.cancelled_caught and not branch.cancelled else None
+        return Fork(ev).host(self._wire, anyio.move_on_after(self._seconds), self._otherwise)
 
     def __repr__(self) -> str:
         otherwise = "" if self._otherwise is done else f", {name_of(self._otherwise)}"

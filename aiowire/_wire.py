@@ -195,23 +195,28 @@ class Composite(Wire):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step: that of the first wire."""
-        stopping = getattr(ev, "stopping", False)  # whoever calls it may have no loop to give
-        if stopping and self.goes_in_rounds:
+        if is_over(self, ev):
             return None
-        first, todo = expose(*self.unfold(None), stopping)
+        first, todo = expose(*self.unfold(None), ev)
         rest = await take_step(first, ev)
         return remainder(rest, todo)
 
 
-def expose(wire: AnyWire, todo: Todo, stopping: bool = False) -> tuple[AnyWire, Todo]:
-    """Unfold until the first wire is one that can only be called.
+def is_over(wire: Composite, ev: EventLoop | None) -> bool:
+    """Say whether a wire is to begin no further round: its loop is to stop.
 
-    :param stopping: whether the loop is to stop: then what goes in rounds begins no further one
+    Whoever calls a wire by hand may have no loop to give.
     """
+    return wire.goes_in_rounds and getattr(ev, "stopping", False)
+
+
+def expose(wire: AnyWire, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+    """Unfold until the first wire is one that can only be called, or there are no more rounds."""
     while type(wire) in COMPOSITES:
-        if stopping and cast("Composite", wire).goes_in_rounds:
+        composite = cast("Composite", wire)
+        if is_over(composite, ev):
             return done, todo
-        wire, todo = cast("Composite", wire).unfold(todo)
+        wire, todo = composite.unfold(todo)
     return wire, todo
 
 
@@ -323,7 +328,12 @@ class Repeat(Composite):
     def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
         if self._n == 0:
             return done, todo
-        return self._wire, todo if self._n == 1 else (Repeat(self._wire, self._n - 1), todo)
+        if self._n == 1:
+            return self._wire, todo
+        left = object.__new__(Repeat)  # what it is made of was checked
+        left._wire = self._wire
+        left._n = self._n - 1
+        return self._wire, (left, todo)
 
     def __repr__(self) -> str:
         n = str(self._n)

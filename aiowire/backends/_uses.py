@@ -29,6 +29,7 @@ from typing import Any, NoReturn, cast
 import anyio
 import zmq
 
+from .._call import Then
 from .._wire import AnyWire, expose
 from ._calls import Calls
 from ._protocol import next_pause
@@ -179,8 +180,8 @@ class Restarts:
 
 def begins_with(wire: AnyWire, socket: Any) -> bool:
     """Say whether a wire begins by calling a method of the socket that receives."""
-    first: Any = expose(wire, None)[0]
-    function: Any = getattr(getattr(first, "_call", first), "_fn", first)
+    first: Any = expose(wire, None, None)[0]
+    function: Any = getattr(first._wire if isinstance(first, Then) else first, "_fn", first)
     while isinstance(function, partial):
         function = function.func
     is_own = getattr(function, "__self__", None) is socket
