@@ -34,8 +34,8 @@ In which order to read the files, each of which uses only those above it::
     _poller     Poller
     _pipes      between a program and its wire
     _process    Process
+    _signals    SIGINT, SIGTERM and others
     _on_signal  OnSignal
-    _signals    SIGINT and SIGTERM
     _run        run()
     __main__    the command
     _virtual    a clock for tests, on asyncio

@@ -19,7 +19,7 @@ from ._check import (
     name_of,
     options_text,
 )
-from ._errors import annotate, bare, leaves
+from ._errors import annotate, bare, hung_on, leaves, parted, sort_out
 from ._fork import origin
 from ._loop import EventLoop
 from ._wire import AnyWire, Rest, Sequence, Wire, take_step
@@ -68,8 +68,11 @@ class Catch(Wire):
         """Take a step of the wire, or handle its failure."""
         try:
             rest = await take_step(self._wire, ev)
-        except Exception as exc:
-            failure = bare(exc)
+        except BaseException as exc:
+            found, others = sort_out(exc)
+            if found is None or not all(isinstance(x, ev._crew.cancellation) for x in others):
+                raise
+            failure = bare(found)
             if not matches(failure, self._on):
                 raise
             annotate(failure, self._wire, *origin())
@@ -226,29 +229,43 @@ class Finally(Wire):
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Run both."""
-        failure: BaseException | None = None
+        raised: list[BaseException] = []
         try:
             await follow(self._wire, ev, ev._crew.turn)
         except BaseException as exc:
-            failure = exc
+            raised.append(exc)
         try:
             with anyio.CancelScope(shield=True):
                 inner = EventLoop()
                 inner._is_shielded = True  # from an orderly stop, too
                 async with inner:
                     await follow(self._cleanup, inner, inner._crew.turn)
-        except Exception as exc:
-            if isinstance(failure, Exception):
-                raise ExceptionGroup("a wire and its clean-up failed", [failure, exc]) from None
-            if failure is None or isinstance(failure, ev._crew.cancellation):
-                raise
-            raise failure from exc
-        if failure is not None:
-            raise failure
+        except BaseException as exc:
+            raised.append(exc)
+        if raised:
+            raise leaving(raised, ev._crew.cancellation)
         return None
 
     def __repr__(self) -> str:
         return f"Finally({name_of(self._wire)}, {name_of(self._cleanup)})"
+
+
+def leaving(raised: list[BaseException], cancellation: type[BaseException]) -> BaseException:
+    """Give what is raised in the end by a wire and its clean-up, of which either may have failed.
+
+    A failure takes the place of a cancellation, as it does wherever Python cleans up.
+    """
+    failures, interrupts = parted(raised, cancellation)
+    if len(raised) == 1 or not (failures or interrupts):
+        return raised[0]
+    failures = [*hung_on(interrupts), *failures]
+    failure = failures[0] if failures else None
+    if len(failures) > 1:
+        failure = ExceptionGroup("a wire and its clean-up failed", failures)
+    if not interrupts:
+        return cast("Exception", failure)
+    interrupts[0].__cause__ = failure
+    return interrupts[0]
 
 
 def matches(failure: Exception, on: type[Exception] | tuple[type[Exception], ...]) -> bool:

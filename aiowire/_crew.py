@@ -37,7 +37,7 @@ class Crew:
         self.turns = 0  # how many turns workers have had
         self.turn = this_turn()
         self.turn.until = monotonic() + SLICE  # of what runs before a worker has had a turn
-        self.is_dismissed = False
+        self.is_dismissed = self.is_cancelled = False
         self._grown_at = 0.0  # when the number of eager workers was raised
 
     def add(self, chain: Handle) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
 from types import CodeType
 from typing import TypeVar, cast
@@ -72,6 +72,26 @@ def sort_out(
     return failure, [] if rest is None else list(leaves(rest))
 
 
+def parted(
+    raised: Iterable[BaseException], cancellation: type[BaseException]
+) -> tuple[list[Exception], list[BaseException]]:
+    """Part what was raised into failures and interrupts, and leave out cancellation."""
+    failures: list[Exception] = []
+    interrupts: list[BaseException] = []
+    for exc in raised:
+        failure, others = sort_out(exc)
+        failures += [] if failure is None else [failure]
+        interrupts += [each for each in others if not isinstance(each, cancellation)]
+    return failures, interrupts
+
+
+def hung_on(interrupts: Iterable[BaseException]) -> list[Exception]:
+    """Give the failures that interrupts, raised from them, bring along from loops inside."""
+    causes = [each.__cause__ for each in interrupts]
+    found = [members(cause) or (cause,) for cause in causes if isinstance(cause, Exception)]
+    return cast("list[Exception]", [each for inner in found for each in inner])
+
+
 def leaves(exc: BaseException) -> Iterator[BaseException]:
     """Give the exceptions in a group, and in the groups in it, that are no groups."""
     inner = members(exc)
@@ -96,7 +116,7 @@ def line_of(code: CodeType, offset: int) -> int:
 def annotate(exc: BaseException, wire: object, code: CodeType, offset: int) -> None:
     """Note on a failure which wire it ended and where the chain of that wire was started."""
     where = f"{code.co_filename}:{line_of(code, offset)}"
-    note = f"in wire {_brief.repr(wire)}, started at {where}"
+    note = f"in wire {_brief.repr_instance(wire, 1)}, started at {where}"
     given: object = exc.__dict__.get("__notes__")  # add_note() is missing before Python 3.11
     notes = cast("list[str]", given) if isinstance(given, list) else []
     if note not in notes:

@@ -27,7 +27,8 @@ from types import CodeType
 
 import anyio
 
-from ._chain import Handle, follow, this_turn
+from ._chain import AT_ONCE, Handle, follow, this_turn
+from ._errors import hung_on, parted
 from ._loop import EventLoop
 from ._wire import AnyWire, Rest, Wire, take_step
 
@@ -71,6 +72,7 @@ class Branch(EventLoop):
     def _cancel_all(self) -> None:
         if self._scope is not None:
             self._scope.cancel()
+            self._crew.turn.until = AT_ONCE
         self._cancel_chains()
 
     def _cancel_chains(self) -> None:
@@ -111,7 +113,7 @@ class Fork:
 
     #: What the first steps that are complete have left, by the number of the branch.
     rests: dict[int, Rest]
-    _is_decided = False
+    _is_decided = _is_cancelled = False
     _is_hosted = False
     _open = 0  # how many branches are not over
     _all_ended: anyio.Event | None = None
@@ -148,8 +150,9 @@ class Fork:
 
     def cancel(self) -> None:
         """Cancel all branches, also one that has won."""
-        self._is_decided = True
-        self._cancel(None)
+        if not self._is_cancelled:  # or each of many that fail would cancel all
+            self._is_decided = self._is_cancelled = True
+            self._cancel(None)
 
     def _cancel(self, but: Branch | None) -> None:
         for branch in self._branches:
@@ -229,16 +232,15 @@ class Fork:
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the branches end with, if anything, and leave nothing out."""
-        failures, interrupts = self.failures, self.interrupts
-        if isinstance(body, Exception):
-            failures = [body, *failures]
-        elif body is not None and not isinstance(body, self._ev._crew.cancellation):
-            interrupts = [body, *interrupts]
+        failures, interrupts = parted([body] if body else [], self._ev._crew.cancellation)
+        failures += self.failures
+        interrupts += self.interrupts
         if interrupts:
+            failures = [*hung_on(interrupts), *failures]
             if not failures:
                 raise interrupts[0]
             raise interrupts[0] from self._group(failures)
-        if body is not None and failures in ([], [body]):
+        if body is not None and not self.failures:
             raise body
         if failures:
             raise failures[0] if self._is_hosted and len(failures) == 1 else self._group(failures)

@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import cache
 from types import CodeType, TracebackType
-from typing import Any, cast, overload
+from typing import Any, overload
+from weakref import WeakValueDictionary
 
 import anyio
 
 from ._chain import AT_ONCE, Handle, Handler, follow, follow_handled, this_turn
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
-from ._errors import members, sort_out, unhandled
+from ._errors import hung_on, sort_out, unhandled
 from ._stoppable import Stoppable
 from ._wire import AnyWire
 from ._worker import Worker
@@ -24,7 +25,7 @@ from ._worker import Worker
 __all__ = ["EventLoop"]
 
 #: The loops whose blocks are entered, the innermost for each task, by the number of that.
-hosts: dict[int, EventLoop] = {}
+hosts: WeakValueDictionary[int, EventLoop] = WeakValueDictionary()
 
 
 class EventLoop(Stoppable):
@@ -131,15 +132,9 @@ class EventLoop(Stoppable):
         check_wire(wire, "ev.start({wire})")
         check_handler(handler)
         caller = sys._getframe(1)
-        chain = self._start(
-            wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self
+        return self._start(
+            wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self, background
         )
-        if background:
-            if self._background is None:
-                self._background = {}
-            self._background[chain] = None
-            self._live -= 1
-        return chain
 
     def _start(
         self,
@@ -150,11 +145,17 @@ class EventLoop(Stoppable):
         code: CodeType,
         offset: int,
         ev: EventLoop,
+        background: bool = False,
     ) -> Handle:
         """Start a chain whose wires are called with ``ev``, on behalf of the code at ``code``."""
         self._check_inside("start")
         chain = Handle(self, ev, wire, handler, name, context, code, offset)
-        self._live += 1
+        if background:
+            if self._background is None:
+                self._background = {}
+            self._background[chain] = None
+        else:
+            self._live += 1
         self._crew.add(chain)
         self._added(chain)
         return chain
@@ -209,11 +210,8 @@ class EventLoop(Stoppable):
         """
         self._check_inside("run")
         chain = self._crew.turn.chain
-        inside = None if chain is None else chain._ev
-        while inside is not None:
-            if inside is self:
-                raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")  # type: ignore[union-attr]
-            inside = inside._around
+        if chain is not None and chain._ev._is_in(self):
+            raise RuntimeError(f"wire {chain.name!r} would wait for itself in ev.run()")
         with anyio.move_on_after(check_seconds(timeout, "timeout")):
             await anyio.lowlevel.checkpoint()
             while self._live:
@@ -235,7 +233,8 @@ class EventLoop(Stoppable):
     # The block.
 
     async def __aenter__(self) -> EventLoop:
-        protect_from_interrupts(sys.modules.get("trio"))
+        # Of a module that another thread is importing just now, not all is there.
+        protect_from_interrupts(getattr(sys.modules.get("trio"), "lowlevel", None))
         if self._is_entered:
             raise RuntimeError("this EventLoop is entered already; make one for each block")
         self._block = self._run_block()
@@ -297,7 +296,9 @@ class EventLoop(Stoppable):
         self._outside = hosts.get(self._host)
         hosts[self._host] = self
         chain = this_turn().chain
-        self._go_inside(self._outside or (None if chain is None else chain._ev))
+        inside = None if chain is None else chain._ev
+        is_inmost = inside is not None and (self._outside is None or inside._is_in(self._outside))
+        self._go_inside(inside if is_inmost else self._outside)
 
     def _leave(self) -> None:
         self._is_entered = False
@@ -335,12 +336,8 @@ class EventLoop(Stoppable):
         """Raise what the block ends with, if anything, and leave nothing out."""
         failures = self._failures
         if self._interrupts:
-            for each in self._interrupts:
-                # Those of a loop inside this one, or of branches.
-                cause: BaseException | None = each.__cause__
-                if isinstance(cause, Exception):
-                    failures = [*cast("tuple[Exception, ...]", members(cause)), *failures]
             interrupt = self._interrupts[0]
+            failures = [*hung_on(self._interrupts), *failures]
             if not failures:
                 raise interrupt
             # Whoever closes a generator never sees its GeneratorExit, nor what hangs on that.
@@ -403,27 +400,28 @@ class EventLoop(Stoppable):
 
     def _cancel_all(self) -> None:
         self._crew.tasks.cancel_scope.cancel()
+        self._crew.is_cancelled = True
         self._crew.turn.until = AT_ONCE
         self._crew.drop_queue()
 
 
 @cache
-def protect_from_interrupts(trio: Any) -> None:
+def protect_from_interrupts(trio_lowlevel: Any) -> None:
     """Keep Ctrl-C out of the code that stands between a task and a chain, on trio.
 
     trio raises KeyboardInterrupt between any two instructions. In the step of a wire, and in the
     body of a block, that does no harm. In what is between them a task would end while its chain
     still waits for something, or the block be left without its clean-up.
     """
-    if trio is None:
+    if trio_lowlevel is None:
         return
     from ._context import InContext, InStretches
 
     run_block: Any = EventLoop._run_block
     for function in (EventLoop.__aenter__, EventLoop.__aexit__, run_block.__wrapped__):
-        trio.lowlevel.enable_ki_protection(function)
+        trio_lowlevel.enable_ki_protection(function)
     for part in (Worker, InContext, InStretches):
         for method in (part.__next__, part.send, part.throw):
-            trio.lowlevel.enable_ki_protection(method)
+            trio_lowlevel.enable_ki_protection(method)
     for steps in (follow, follow_handled):
-        trio.lowlevel.disable_ki_protection(steps)
+        trio_lowlevel.disable_ki_protection(steps)

@@ -1,9 +1,4 @@
-"""Signals as events: a wire that runs another each time that one arrives.
-
-An event loop has one receiver for each signal, the one that was opened last. So whoever wants a
-signal is entered here, and the receiver, be it that of :func:`aiowire.run`, of the command, or of
-such a wire, gives each signal to all of them. When a receiver is closed the next one opens its own.
-"""
+"""Signals as events: a wire that runs another each time that one arrives."""
 
 from __future__ import annotations
 
@@ -16,19 +11,13 @@ import anyio
 
 from ._chain import follow
 from ._check import check_wire, name_of
-from ._fork import Fork
-from ._wire import AnyWire, Rest, Wire
+from ._signals import listening, poster
+from ._wire import Rest, Wire
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
 
 __all__ = ["OnSignal"]
-
-#: Those who want a signal.
-wanted: dict[int, list[Arrivals]] = {}
-
-#: The signals that somebody receives, and what is set when that is over.
-received: dict[int, anyio.Event] = {}
 
 
 class Arrivals:
@@ -37,11 +26,12 @@ class Arrivals:
     def __init__(self) -> None:
         self._queue: deque[int] = deque()
         self._news = anyio.Event()
+        self._post = poster()
 
     def add(self, number: int) -> None:
-        """Note that a signal has come."""
+        """Note that a signal has come; called in the handler of that."""
         self._queue.append(number)
-        self._news.set()
+        self._post(self.wake)
 
     def wake(self) -> None:
         """Let who waits look."""
@@ -53,34 +43,11 @@ class Arrivals:
             self._queue.popleft()
             return True
         self._news = anyio.Event()
-        return False
+        return False  # one that has come between the two wakes what waits
 
     async def wait(self) -> None:
         """Wait for news."""
         await self._news.wait()
-
-
-def deliver(number: int) -> bool:
-    """Give a signal to those who want it, and say whether there is one."""
-    takers = wanted.get(number, [])
-    for each in takers:
-        each.add(number)
-    return bool(takers)
-
-
-async def receive(number: int) -> None:
-    """See that a signal is received, by others or here."""
-    while True:
-        while number in received:
-            await received[number].wait()
-        received[number] = over = anyio.Event()
-        try:
-            with anyio.open_signal_receiver(signal.Signals(number)) as arriving:
-                async for each in arriving:
-                    deliver(each)
-        finally:
-            del received[number]
-            over.set()
 
 
 class OnSignal(Wire):
@@ -109,7 +76,7 @@ class OnSignal(Wire):
             raise TypeError("write OnSignal(signal, ..., wire): one signal at least, and a wire")
         *numbers, wire = signals
         check_wire(wire, "OnSignal(signal, {wire})")
-        self._numbers = tuple(map(check_signal, numbers))
+        self._numbers = tuple(dict.fromkeys(map(check_signal, numbers)))
         self._wire = wire
 
     async def __call__(self, ev: EventLoop) -> Rest:
@@ -118,34 +85,20 @@ class OnSignal(Wire):
             raise RuntimeError(f"{self!r} works in the main thread only: no other gets signals")
         arrivals = Arrivals()
         ev._tell(arrivals, arrivals.wake)
-        for number in self._numbers:
-            wanted.setdefault(number, []).append(arrivals)
-
-        async def rounds(branch: EventLoop) -> None:
-            for number in self._numbers:
-                branch.start(receiving(number), background=True)
-            while not ev.stopping:
-                if arrivals.take():
-                    await follow(self._wire, ev, ev._crew.turn)
-                else:
-                    await arrivals.wait()
-
         try:
-            await Fork(ev).host(rounds, anyio.CancelScope())
+            with listening(self._numbers, arrivals.add):
+                while not ev.stopping:
+                    if arrivals.take():
+                        await follow(self._wire, ev, ev._crew.turn)
+                    else:
+                        await arrivals.wait()
         finally:
             ev._forget(arrivals)
-            for number in self._numbers:
-                wanted[number].remove(arrivals)
         return None
 
     def __repr__(self) -> str:
         names = [signal.Signals(number).name for number in self._numbers]
         return f"OnSignal({', '.join([*names, name_of(self._wire)])})"
-
-
-def receiving(number: int) -> AnyWire:
-    """Give the wire that receives a signal."""
-    return Wire(lambda ev: receive(number))
 
 
 def check_signal(number: Any) -> int:

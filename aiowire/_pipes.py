@@ -55,6 +55,16 @@ class Stream:
     def __init__(self, process: Process, file: FileIO) -> None:
         self._process = process
         self._file = file
+        #: Whether it serves the pipe; a chain may be cancelled before it begins.
+        self.has_begun = False
+
+    async def __call__(self, ev: EventLoop) -> None:
+        """Serve the pipe to its end."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Come to an end soon, for the program has ended."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return repr(self._process)
@@ -70,6 +80,7 @@ class Input(Stream):
 
     async def __call__(self, ev: EventLoop) -> None:
         """Write until all is written, or nobody can read it any more."""
+        self.has_begun = True
         left = memoryview(self._data)
         with self._file, suppress(BrokenPipeError), self._writing:
             while left:
@@ -93,6 +104,7 @@ class Output(Stream):
 
     async def __call__(self, ev: EventLoop) -> None:
         """Read to the end, and call the function with each line."""
+        self.has_begun = True
         try:
             while chunk := await self._read():
                 for line in self._lines.of(chunk):

@@ -22,10 +22,11 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from ._call import Then
 from ._check import _close, _mistaken, check_seconds, options_text
 from ._fork import Branch, Fork, origin
-from ._pipes import Input, OnLine, Output, open_pipe
+from ._pipes import Input, OnLine, Output, Stream, open_pipe
 from ._wire import Rest, Wire
 
 if TYPE_CHECKING:
+    from ._chain import Handle
     from ._loop import EventLoop
 
 __all__ = ["Process"]
@@ -167,7 +168,7 @@ class Program:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._streams: list[Input | Output] = []
+        self._streams: list[Stream] = []
         #: Closes our ends of the pipes when all has ended.
         self.ours = ExitStack()
         #: Its exit status.
@@ -179,21 +180,50 @@ class Program:
         self.branch = ev
         await checkpoint_if_cancelled()
         await self._spawn()
+        served = [
+            (stream, ev._start(stream, None, None, copy_context(), *origin(), ev))
+            for stream in self._streams
+        ]
         try:
-            for stream in self._streams:
-                ev._start(stream, None, None, copy_context(), *origin(), ev)
             await self._running.wait()
         except BaseException:
             ev._cancel_chains()
-            with anyio.CancelScope(shield=True):
-                await self._stop()
+            await self._end(ev, served, is_to_stop=True)
             raise
-        finally:
-            if self._process._start_new_session:
-                self._signal(signal.SIGKILL)
-            self.status = self._running.returncode or 0
-            for stream in self._streams:
-                stream.finish()
+        await self._end(ev, served)
+
+    async def _end(
+        self, ev: Branch, served: list[tuple[Stream, Handle]], *, is_to_stop: bool = False
+    ) -> None:
+        """Come to the end of it, and see that all pipes are served till then.
+
+        Chains that have not begun may never do so, if all is being cancelled.
+        """
+        async with anyio.create_task_group() as late:
+            for stream, chain in served:
+                if not stream.has_begun:
+                    chain.cancel()
+                    late.start_soon(self._serve, ev, stream, chain)
+            if is_to_stop:
+                with anyio.CancelScope(shield=True):
+                    await self._stop()
+            self._finish()
+
+    async def _serve(self, ev: Branch, stream: Stream, chain: Handle) -> None:
+        """Serve a pipe in the place of its chain."""
+        try:
+            await stream(ev)
+        except BaseException as exc:
+            for each in ev._sort(exc)[1]:
+                chain.annotate(each)
+
+    def _finish(self) -> None:
+        """Note how it has ended, and what is left to be read."""
+        if self._process._start_new_session:
+            self._signal(signal.SIGKILL)
+        self.status = self._running.returncode or 0
+        for stream in self._streams:
+            stream.finish()
 
     async def _spawn(self) -> None:
         """Start it. A cancellation waits until there is something to stop."""
@@ -291,6 +321,8 @@ def check_path(path: Any, name: str) -> str | bytes:
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{name} is a string or a path, got {path!r}")
     given: str | bytes = os.fspath(cast("Argument", path))
+    if "\0" in os.fsdecode(given):
+        raise ValueError(f"{name} has no zero byte in it, got {path!r}")
     return given
 
 

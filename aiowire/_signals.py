@@ -1,12 +1,14 @@
-"""SIGINT and SIGTERM: the same on every backend, and gentle to clean-up.
+"""SIGINT, SIGTERM and others: the same on every backend, and gentle to clean-up.
 
 What Python and the event loops do of themselves differs. Python raises KeyboardInterrupt wherever
 the program happens to be. asyncio cancels the main task instead, but only once: when Ctrl-C is
 pressed again, during clean-up, that is broken off. None of them takes care of SIGTERM.
 
-Here the first signal cancels a block, and those that follow change nothing. There is one
-exception: code that holds up the event loop holds up the cancellation too. If that goes on for
-more than a second, the next signal raises KeyboardInterrupt right there.
+The event loops can receive signals, but have one receiver for each, and when it is closed the
+signal does what it does by default, which may be to end the program. No receiver could take over
+from another without such a moment. So functions of Python handle signals here, which run between
+two instructions of the main thread. They only note the signal and have the event loop call
+something soon, which each of them lets such functions do.
 """
 
 from __future__ import annotations
@@ -14,30 +16,87 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from types import FrameType
 from typing import Any
 
 import anyio
-
-from ._on_signal import deliver, received
+from anyio.lowlevel import current_token
 
 __all__: list[str] = []
 
 #: How long, in seconds, a signal waits for the event loop to notice it.
 PATIENCE = 1.0
 
+#: Who hears a signal, and what handled it before anybody did.
+listeners: dict[int, list[Callable[[int], object]]] = {}
+replaced: dict[int, Any] = {}
+
+
+def poster() -> Callable[[Callable[[], object]], object]:
+    """Give what has the running event loop call a function soon, from a handler of signals."""
+    loop: Any = current_token().native_token
+    post: Callable[[Callable[[], object]], object] = (
+        getattr(
+            loop,
+            "run_sync_soon",
+            None,  # trio
+        )
+        or loop.call_soon_threadsafe
+    )
+
+    def post_if_it_runs(function: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop has come to its end: nobody is left to be told
+            post(function)
+
+    return post_if_it_runs
+
+
+@contextmanager
+def listening(
+    numbers: Iterable[int], listener: Callable[[int], object]
+) -> Generator[None, None, None]:
+    """Have a function called with each signal that arrives, right in the handler of that."""
+    for number in numbers:
+        listeners.setdefault(number, []).append(listener)
+        if number not in replaced:
+            replaced[number] = signal.signal(number, tell)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            listeners[number].remove(listener)
+            if not listeners[number]:
+                restore(number, replaced.pop(number))
+
+
+def tell(number: int, frame: FrameType | None) -> None:
+    """Handle a signal: tell all who listen."""
+    for listener in tuple(listeners[number]):
+        listener(number)
+
+
+def restore(number: int, handler: Any) -> None:
+    """Have a signal do what it did before."""
+    # Python does not know what it was, if it was not from Python.
+    signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
 
 class Signals:
-    """Signals that are to stop a program."""
+    """Signals that are to stop a program.
+
+    The first cancels a block, and those that follow change nothing. There is one exception: code
+    that holds up the event loop holds up the cancellation too. If that goes on for more than a
+    second, the next signal raises KeyboardInterrupt right there.
+    """
 
     def __init__(self, *numbers: int) -> None:
         self._numbers = numbers
         #: The first that came, or 0.
         self.first: int = 0
+        self._stop: Callable[[], object] | None = None  # has the event loop cancel the block
         self._impatient_at = math.inf
 
     @contextmanager
@@ -50,65 +109,35 @@ class Signals:
             yield
         finally:
             for number, handler_before in before:
-                signal.signal(number, handler_before)
+                restore(number, handler_before)
 
     def note(self, number: int, frame: FrameType | None = None) -> None:
-        """Note a signal, and do no more about it."""
+        """Handle a signal: note it, and cancel the block, if there is one."""
         self.first = self.first or number
+        if self._stop is not None:
+            now = monotonic()
+            if now >= self._impatient_at:
+                raise KeyboardInterrupt
+            self._impatient_at = min(self._impatient_at, now + PATIENCE)
+            self._stop()
 
     @asynccontextmanager
     async def cancelling(self) -> AsyncGenerator[None, None]:
         """Cancel the block when a signal comes, or if one was noted before."""
-        if not self._numbers:
-            yield
-            return
-        failure: BaseException | None = None
-        with self._received() as arriving:
-            async with anyio.create_task_group() as group:
-                scope = anyio.CancelScope()
-                group.start_soon(self._cancel, scope, arriving)
-                if self.first:
-                    scope.cancel()
-                try:
-                    with scope:
-                        yield
-                except BaseException as exc:
-                    failure = exc
-                group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        post = poster()
+        with anyio.CancelScope() as scope:
 
-    @contextmanager
-    def _received(self) -> Generator[AsyncIterator[int], None, None]:
-        """Have the event loop handle the signals, and watch that it does."""
-        with anyio.open_signal_receiver(*map(signal.Signals, self._numbers)) as arriving:
-            for number in self._numbers:
-                receive: Any = signal.getsignal(number)
-                signal.signal(number, partial(self._hurry, receive))
-            received.update(dict.fromkeys(self._numbers, over := anyio.Event()))
-            try:
-                yield arriving
-            finally:
-                over.set()
-                for number in self._numbers:
-                    del received[number]
-        for number in self._numbers:  # asyncio has left Python's handlers behind
-            signal.signal(number, self.note)
-
-    def _hurry(self, receive: Any, number: int, frame: FrameType | None) -> None:
-        receive(number, frame)
-        now = monotonic()
-        if not self.first and now >= self._impatient_at:
-            raise KeyboardInterrupt
-        self._impatient_at = min(self._impatient_at, now + PATIENCE)
-
-    async def _cancel(self, scope: anyio.CancelScope, arriving: AsyncIterator[int]) -> None:
-        async for number in arriving:
-            if deliver(number):
-                self._impatient_at = math.inf
-            else:
-                self.note(number)
+            def cancel() -> None:
+                self._stop = None  # those that follow change nothing
                 scope.cancel()
+
+            self._stop = lambda: post(cancel)
+            if self.first:
+                cancel()
+            try:
+                yield
+            finally:
+                self._stop = None
 
 
 def interrupts() -> list[signal.Signals]:

@@ -33,6 +33,13 @@ class Stoppable:
             return self._stopping
         return self._around.stopping
 
+    def _is_in(self, loop: EventLoop) -> bool:
+        """Say whether it is that loop, or inside it."""
+        inside: Stoppable | None = self
+        while inside is not None and inside is not loop:
+            inside = inside._around
+        return inside is not None
+
     def _note_stop(self) -> None:
         self._stopping = True
         for tell in tuple((self._told or {}).values()):

@@ -106,7 +106,8 @@ class Tick(Wire):
         number = self._number
         if self._seconds:
             late = (anyio.current_time() - self._begun) / self._seconds
-            number = max(number, math.ceil(late))
+            if math.isfinite(late):  # else the period is too short for numbers to tell
+                number = max(number, math.ceil(late))
         with anyio.CancelScope(deadline=self._begun + number * self._seconds):
             await ev._wait_for_stop()
         if ev.stopping:

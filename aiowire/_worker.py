@@ -179,7 +179,8 @@ class Worker(Coroutine[Any, Any, None]):
             return self._resume_rest(method, arg)
         crew = self._crew
         turn = crew.turn
-        turn.until = AT_ONCE if chain._cancelled else monotonic() + SLICE
+        is_to_end = chain._cancelled or crew.is_cancelled
+        turn.until = AT_ONCE if is_to_end else monotonic() + SLICE
         turn.chain = chain
         try:
             waits_for = chain._context.run(method, arg)

@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from aiowire import All, Call, EventLoop, Race, Select, Timeout, Wire, never
+from aiowire import All, Call, EventLoop, Race, Select, Timeout, Wire, done, never
+from aiowire._fork import Branch
 
 from .steps import INTERRUPTS, clean_up, fail, fail_later, fail_when_cancelled
 from .support import Log, run_to_end
@@ -199,3 +200,64 @@ async def test_many_branches() -> None:
     assert log == [*range(2000)]
     winner = Call(anyio.wait_all_tasks_blocked)
     await run_to_end(Race(*[Call(anyio.sleep_forever)] * 500, winner, *[never] * 500))
+
+
+DYING = {
+    "stop": lambda ev: ev.stop(1),
+    "background": lambda ev: ev.start(never, background=True),
+    "both": lambda ev: (ev.start(never, background=True), ev.stop(1)),
+}
+
+
+@pytest.mark.parametrize("act", DYING.values(), ids=DYING)
+@branches
+async def test_it_can_be_stopped_and_have_a_background_while_it_dies(make: Any, act: Any) -> None:
+    async def lose(ev: EventLoop) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            act(ev)
+
+    def give_up(ev: EventLoop) -> None:
+        ev.cancel()
+        act(ev)
+
+    log = Log()
+    winner = Call(anyio.wait_all_tasks_blocked)
+    async with EventLoop(timeout=5) as ev:
+        ev.start(Race(make(lose, never), winner) >> Call(log.append, "lost"))
+        ev.start(make(give_up, done) >> Call(log.append, "given up"))
+    assert sorted(log) == ["given up", "lost"]
+    assert not ev.timed_out
+
+
+@pytest.mark.parametrize("make", [BRANCHES["All"], BRANCHES["Race"], BRANCHES["Timeout"]])
+async def test_no_step_follows_the_one_that_cancels_it(make: Any) -> None:
+    log = Log()
+    no = Call(log.append, "no")
+    await run_to_end(make(Wire(lambda ev: ev.cancel()) >> no >> no, done) >> Call(log.append, 1))
+    assert log == [1]
+
+
+async def test_no_step_follows_the_wait_that_ended_when_all_was_cancelled() -> None:
+    log, event = Log(), anyio.Event()
+    async with EventLoop() as ev:
+        ev.start(Call(event.wait) >> Call(log.append, "no") >> Call(log.append, "no"))
+        await anyio.wait_all_tasks_blocked()
+        event.set()
+        ev.cancel()
+    assert log == []
+
+
+@forks
+async def test_many_that_fail_when_cancelled_are_cancelled_once(
+    make: Any, monkeypatch: Any
+) -> None:
+    """If each failure cancelled all again the time would go up with the square."""
+    calls: list[Any] = []
+    cancel = Branch._cancel_all
+    monkeypatch.setattr(Branch, "_cancel_all", lambda self: (calls.append(self), cancel(self)))
+    failing = [Wire(fail_when_cancelled, ValueError(n)) for n in range(50)]
+    async with EventLoop() as ev:
+        ev.start(make(*failing, Wire(fail_later, KeyError())), lambda ev, exc: None)
+    assert len(calls) <= 2 * 51

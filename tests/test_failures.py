@@ -444,3 +444,17 @@ async def test_a_failure_that_seems_to_be_none_is_as_good_as_any(where: str) -> 
         assert (await group_of(use)).exceptions[0] is failure
         assert len(notes(failure)) == 1
     assert log == ["cleaned up"]
+
+
+async def test_a_wire_whose_class_is_named_like_any_other_type_has_its_failure_noted() -> None:
+    failures: list[Exception] = []
+    for name in ("array", "dict", "str", "deque", "set"):
+
+        def call(self: Any, ev: EventLoop) -> None:
+            raise ValueError(type(self).__name__)
+
+        odd = type(name, (Wire,), {"__init__": lambda self: None, "__call__": call})
+        async with EventLoop() as ev:
+            ev.start(odd(), lambda ev, exc: failures.append(exc))
+    assert [str(exc) for exc in failures] == ["array", "dict", "str", "deque", "set"]
+    assert all("started at" in notes(exc)[0] for exc in failures)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -363,3 +365,13 @@ async def test_loops_nest() -> None:
     assert sorted(log) == [f"{what} {n}" for what in ("in", "left", "out") for n in range(4)]
     assert log.index("left 3") < log.index("left 2")
     assert not ev.timed_out
+
+
+async def test_it_can_be_entered_while_another_thread_imports_trio(
+    monkeypatch: pytest.MonkeyPatch, backend_name: str
+) -> None:
+    """Of a module that is being imported not all is there."""
+    if backend_name != "trio":
+        monkeypatch.setitem(sys.modules, "trio", ModuleType("trio"))
+    async with EventLoop() as ev:
+        ev.start(done)

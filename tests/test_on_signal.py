@@ -13,9 +13,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import aiowire
-from aiowire import Call, EventLoop, OnSignal, Timeout, UnhandledException, Wire
+from aiowire import Call, EventLoop, OnSignal, Timeout, UnhandledException, Wire, done
+from aiowire._signals import restore
 
-from .support import Log
+from .support import Log, run_to_end
 
 USED = (SIGINT, SIGTERM, SIGUSR1, SIGUSR2)
 
@@ -97,6 +98,52 @@ def test_when_one_ends_the_others_go_on_to_hear(run: Any) -> None:
         assert log == ["second"]
 
     run(main)
+
+
+def test_when_one_ends_in_the_moment_of_a_signal_the_others_hear_it(run: Any) -> None:
+    async def main(ev: EventLoop) -> None:
+        log = Log()
+        first = ev.start(OnSignal(SIGUSR1, Call(log.append, "first")))
+        await anyio.wait_all_tasks_blocked()
+        ev.start(OnSignal(SIGUSR1, Call(log.append, "second")), background=True)
+        await anyio.wait_all_tasks_blocked()
+        signal.raise_signal(SIGUSR1)
+        first.cancel()
+        for _ in range(8):  # no moment of these belongs to nobody
+            signal.raise_signal(SIGUSR1)
+            await checkpoint()
+        await log.reach(9)
+        assert log == ["second"] * 9
+
+    run(main)
+
+
+def test_a_signal_that_is_given_twice_is_one(run: Any) -> None:
+    async def main(ev: EventLoop) -> None:
+        log = Log()
+        ev.start(OnSignal(SIGUSR1, SIGUSR1, Call(log.append, "x")), background=True)
+        await anyio.wait_all_tasks_blocked()
+        signal.raise_signal(SIGUSR1)
+        await anyio.wait_all_tasks_blocked()
+        assert log == ["x"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
+async def test_afterwards_the_signal_is_handled_as_before(handler: Any) -> None:
+    before = signal.signal(SIGUSR1, handler)
+    try:
+        for _ in range(2):
+            await run_to_end(Timeout(OnSignal(SIGUSR1, done), 0.001))
+            assert signal.getsignal(SIGUSR1) is handler
+    finally:
+        signal.signal(SIGUSR1, before)
+
+
+def test_a_handler_that_python_does_not_know_is_the_default_afterwards() -> None:
+    restore(SIGUSR1, None)
+    assert signal.getsignal(SIGUSR1) is signal.SIG_DFL
 
 
 def test_it_ends_when_its_loop_is_to_stop(run: Any) -> None:

@@ -806,3 +806,42 @@ def test_it_is_imported_when_it_is_asked_for() -> None:
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50).stdout
     assert output.split() == ["False", "Process"]
+
+
+async def test_no_line_is_lost_by_a_cancellation_while_it_is_being_started(tmp_path: Path) -> None:
+    """Chains that serve the pipes may not have begun, and never do then."""
+    path = tmp_path / "written"
+    for passes in range(200 if STRESS else 12):
+        path.write_bytes(b"")
+        code = f"for i in 1 2 3; do echo $i; echo $i >>'{path}'; done"
+        lines: list[bytes] = []
+        program = Process(["sh", "-c", code], stdout=lines.append, input=b"x", grace=None)
+        async with EventLoop() as ev:
+            ev.start(program)
+            for _ in range(passes % 12):
+                await checkpoint()
+            ev.cancel()
+        assert lines[: len(written := path.read_bytes().split())] == written
+
+
+async def test_what_fails_in_the_place_of_a_chain_that_never_began_is_raised() -> None:
+    failures: set[str] = set()
+    for passes in range(12):
+
+        def on_line(line: bytes) -> None:
+            raise ValueError(line)
+
+        async with EventLoop() as ev:
+            ev.start(
+                Process(["echo", "x"], stdout=on_line, input=b"x", check=False),
+                lambda ev, exc: failures.add(type(exc).__name__),
+            )
+            for _ in range(passes):
+                await checkpoint()
+            ev._crew.drop_queue()
+    assert failures == {"ValueError"}
+
+
+def test_a_command_has_no_zero_byte_in_it() -> None:
+    with pytest.raises(ValueError, match="an item of a command has no zero byte"):
+        Process(["echo", "a\0b"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import anyio
@@ -297,14 +298,16 @@ async def test_a_select_whose_branches_are_all_cancelled_by_themselves_ends() ->
     assert log == ["end"]
 
 
-async def test_a_step_that_cancels_the_loop_and_is_complete_is_gone_on_with() -> None:
+@pytest.mark.parametrize("around", [lambda a: a, partial(Select, never), partial(Race, never), All])
+async def test_after_a_step_that_cancels_the_loop_no_other_begins(around: Any) -> None:
     log = Log()
 
     async with EventLoop() as ev:
 
         async def take(_: EventLoop) -> Any:
             ev.cancel()
+            log.append("taken")
             return Call(log.append, "given")
 
-        ev.start(Select(never, take))
-    assert log == ["given"]
+        ev.start(around(take))
+    assert log == ["taken"]

@@ -348,12 +348,14 @@ def test_signal_just_after_the_event_loop_ran(aiowire_run: Run, number: signal.S
 
 
 def test_a_second_signal_that_is_not_noticed_for_long_interrupts() -> None:
-    signals, received = Signals(signal.SIGINT), Log()
-    signals._hurry(lambda number, frame: received.append(number), signal.SIGINT, None)
+    signals, told = Signals(signal.SIGINT), Log()
+    signals._stop = lambda: told.append("stop")
+    signals.note(signal.SIGINT)
     signals._impatient_at = 0
     with pytest.raises(KeyboardInterrupt):
-        signals._hurry(lambda number, frame: received.append(number), signal.SIGINT, None)
-    assert received == [signal.SIGINT] * 2
+        signals.note(signal.SIGTERM)
+    assert told == ["stop"]
+    assert signals.first == signal.SIGINT
 
 
 def test_code_that_holds_up_the_event_loop_is_interrupted_by_a_second_signal(
