@@ -202,7 +202,8 @@ class Finally(Wire):
     """Run a wire to its end, and then another, whatever becomes of the first.
 
     The clean-up runs when the wire has ended, failed or been cancelled, and is itself shielded from
-    cancellation: it runs to its end. Its ``ev`` is a loop of its own. The two are one step. ::
+    cancellation, and from an orderly stop: it runs to its end, all its rounds included. Its ``ev``
+    is a loop of its own. The two are one step. ::
 
         try: a to its end
         finally: shielded, cleanup to its end

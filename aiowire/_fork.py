@@ -208,7 +208,8 @@ class Fork:
                 await self._wait(body)
             elif body is not None or self.failures or self.interrupts:
                 self._raise(body, body)
-        self._branches.clear()
+            self._branches.clear()
+            return None
         return otherwise if scope.cancelled_caught and not branch.cancelled else None
 
     async def _wait(self, body: BaseException | None) -> None:

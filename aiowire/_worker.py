@@ -192,7 +192,12 @@ class Worker(Coroutine[Any, Any, None]):
             self._chain = self._coro = None
             chain._loop._chain_stopped(chain, exc)
             return self._retire(exc)
-        return self._wait(waits_for, 1)
+        # What _wait() does, without the call: this is done each time that a chain waits.
+        turn.chain = None
+        crew.turns += 1
+        if crew.queue:
+            crew.call(1)
+        return waits_for
 
     def _wait(self, waits_for: Any, workers: int) -> Any:
         """Let the task wait for something, and see that others are on their way to the queue."""
