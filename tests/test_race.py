@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from aiowire import All, Call, EventLoop, Race, Select, Wire, done, never
+from aiowire import All, Call, EventLoop, Race, Select, Timeout, Wire, done, never
 from aiowire._errors import leaves
 
 from .steps import clean_up, fail_later, fail_when_cancelled, group_of
@@ -311,3 +311,10 @@ async def test_after_a_step_that_cancels_the_loop_no_other_begins(around: Any) -
 
         ev.start(around(take))
     assert log == ["taken"]
+
+
+@pytest.mark.parametrize("nothing", [Race(), Select()])
+async def test_a_race_of_nobody_never_ends(nothing: Any) -> None:
+    log = Log()
+    await run_to_end(Timeout(nothing, 0.01, Call(log.append, "time is up")))
+    assert log == ["time is up"]

@@ -9,7 +9,18 @@ from typing import Any
 import anyio
 import pytest
 
-from aiowire import All, Call, EventLoop, Every, Race, Timeout, UnhandledException, Wire, never
+from aiowire import (
+    All,
+    Call,
+    EventLoop,
+    Every,
+    Race,
+    Timeout,
+    UnhandledException,
+    Wire,
+    done,
+    never,
+)
 
 from .steps import clean_up, fail, fail_later, fail_when_cancelled, group_of
 from .virtual import anyio_backend
@@ -303,3 +314,9 @@ async def test_a_subclass_is_called() -> None:
     times = Times()
     await run(Each(2, times.noting()), timeout=5)
     assert times == [0, 2, 4]
+
+
+async def test_what_is_left_after_the_first_run_reads_as_the_whole() -> None:
+    async with EventLoop() as ev:
+        rest = await Every(1, done)(ev)
+    assert repr(rest) == repr(Every(1, done)) == "Every(1, done)"

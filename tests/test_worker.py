@@ -13,6 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from aiowire import Call, EventLoop, Wire, done, never
+from aiowire._chain import this_turn
 from aiowire._worker import EAGER, Worker
 
 from .native import eager_tasks, needs_eager_tasks, on_asyncio, own_task, times_out
@@ -331,3 +332,12 @@ async def test_a_worker_without_a_chain_can_be_closed() -> None:
         worker.close()
         assert worker.cr_frame is None
         ev._crew.pool.clear()
+
+
+async def test_a_chain_that_was_broken_off_is_not_taken_for_one_that_runs() -> None:
+    """That is what an interrupt between two instructions can leave behind."""
+    async with EventLoop() as ev:
+        chain = ev.start(done)
+        await chain.wait()
+        ev._crew.turn.chain = chain
+    assert this_turn().chain is None
