@@ -319,4 +319,4 @@ async def test_a_subclass_is_called() -> None:
 async def test_what_is_left_after_the_first_run_reads_as_the_whole() -> None:
     async with EventLoop() as ev:
         rest = await Every(1, done)(ev)
-    assert repr(rest) == repr(Every(1, done)) == "Every(1, done)"
+    assert repr(rest) == repr(Every(1, done)) == "Every(1.0, done)"
