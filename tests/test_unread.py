@@ -153,7 +153,7 @@ async def test_parts_that_cannot_be_told_apart_are_all_read(open_source: Open) -
     log = Log()
     with open_source() as (source, read_part):
         async with polling({source: lambda ev: log.append(read_part())}):
-            await immediately(lambda: log.reach(7), 1)
+            await immediately(lambda: log.reach(7), 5)
             await settle()
     assert len(log) == 7
 

@@ -142,9 +142,12 @@ async def test_several_failures_at_once_are_a_group_of_all() -> None:
                 feed(peer, b"text")
             await run_to_end(Poller({source: Wire(fail_at_end, source) for source, _ in pipes}))
 
+        begun = Log()
+
         async def fail_at_end(ev: EventLoop, source: Any) -> None:
+            begun.append(source)
             try:
-                await anyio.sleep(0.01)
+                await begun.reach(3)
             finally:
                 fail(ev, source)
 
