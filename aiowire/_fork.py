@@ -233,7 +233,7 @@ class Fork:
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the branches end with, if anything, and leave nothing out."""
-        failures, interrupts = parted([body] if body else [], self._ev._crew.cancellation)
+        failures, interrupts = parted([] if body is None else [body], self._ev._crew.cancellation)
         failures += self.failures
         interrupts += self.interrupts
         if interrupts:

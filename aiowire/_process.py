@@ -204,10 +204,12 @@ class Program:
                 if not stream.has_begun:
                     chain.cancel()
                     late.start_soon(self._serve, ev, stream, chain)
-            if is_to_stop:
-                with anyio.CancelScope(shield=True):
-                    await self._stop()
-            self._finish()
+            try:
+                if is_to_stop:
+                    with anyio.CancelScope(shield=True):
+                        await self._stop()
+            finally:  # a second Ctrl-C gets here, too
+                self._finish()
 
     async def _serve(self, ev: Branch, stream: Stream, chain: Handle) -> None:
         """Serve a pipe in the place of its chain."""

@@ -38,14 +38,7 @@ replaced: dict[int, Any] = {}
 def poster() -> Callable[[Callable[[], object]], object]:
     """Give what has the running event loop call a function soon, from a handler of signals."""
     loop: Any = current_token().native_token
-    post: Callable[[Callable[[], object]], object] = (
-        getattr(
-            loop,
-            "run_sync_soon",
-            None,  # trio
-        )
-        or loop.call_soon_threadsafe
-    )
+    post = loop.run_sync_soon if hasattr(loop, "run_sync_soon") else loop.call_soon_threadsafe
 
     def post_if_it_runs(function: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop has come to its end: nobody is left to be told

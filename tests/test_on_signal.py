@@ -13,7 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import aiowire
-from aiowire import Call, EventLoop, OnSignal, Timeout, UnhandledException, Wire, done
+from aiowire import Call, EventLoop, Handle, OnSignal, Timeout, UnhandledException, Wire, done
 from aiowire._signals import restore
 
 from .support import Log, run_to_end
@@ -83,13 +83,19 @@ def test_each_of_several_wires_hears_a_signal(run: Any) -> None:
     run(main)
 
 
+async def two(ev: EventLoop, log: Log) -> Handle:
+    """Start two that hear a signal; give the first."""
+    first = ev.start(OnSignal(SIGUSR1, Call(log.append, "first")))
+    await anyio.wait_all_tasks_blocked()
+    ev.start(OnSignal(SIGUSR1, Call(log.append, "second")), background=True)
+    await anyio.wait_all_tasks_blocked()
+    return first
+
+
 def test_when_one_ends_the_others_go_on_to_hear(run: Any) -> None:
     async def main(ev: EventLoop) -> None:
         log = Log()
-        first = ev.start(OnSignal(SIGUSR1, Call(log.append, "first")))
-        await anyio.wait_all_tasks_blocked()
-        ev.start(OnSignal(SIGUSR1, Call(log.append, "second")), background=True)
-        await anyio.wait_all_tasks_blocked()
+        first = await two(ev, log)
         first.cancel()
         await first.wait()
         await anyio.wait_all_tasks_blocked()
@@ -103,10 +109,7 @@ def test_when_one_ends_the_others_go_on_to_hear(run: Any) -> None:
 def test_when_one_ends_in_the_moment_of_a_signal_the_others_hear_it(run: Any) -> None:
     async def main(ev: EventLoop) -> None:
         log = Log()
-        first = ev.start(OnSignal(SIGUSR1, Call(log.append, "first")))
-        await anyio.wait_all_tasks_blocked()
-        ev.start(OnSignal(SIGUSR1, Call(log.append, "second")), background=True)
-        await anyio.wait_all_tasks_blocked()
+        first = await two(ev, log)
         signal.raise_signal(SIGUSR1)
         first.cancel()
         for _ in range(8):  # no moment of these belongs to nobody
