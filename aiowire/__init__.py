@@ -23,6 +23,7 @@ In which order to read the files, each of which uses only those above it::
     _worker     the tasks that run chains
     _crew       the workers of a loop, and the queue that they serve
     _stoppable  the orderly stop of loops inside loops
+    _interrupts where trio may raise KeyboardInterrupt
     _loop       EventLoop
     _fork       branches: loops inside a wire
     _race       All, Race, Select

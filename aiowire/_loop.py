@@ -7,20 +7,19 @@ from _thread import get_ident
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
-from functools import cache
 from types import CodeType, TracebackType
-from typing import Any, overload
+from typing import overload
 from weakref import WeakValueDictionary
 
 import anyio
 
-from ._chain import AT_ONCE, Handle, Handler, follow, follow_handled, this_turn
+from ._chain import AT_ONCE, Handle, Handler, this_turn
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
 from ._errors import hung_on, sort_out, unhandled
+from ._interrupts import protect_loops, trio_lowlevel
 from ._stoppable import Stoppable
 from ._wire import AnyWire
-from ._worker import Worker
 
 __all__ = ["EventLoop"]
 
@@ -151,8 +150,7 @@ class EventLoop(Stoppable):
         self._check_inside("start")
         chain = Handle(self, ev, wire, handler, name, context, code, offset)
         if background:
-            if self._background is None:
-                self._background = {}
+            self._background = self._background or {}
             self._background[chain] = None
         else:
             self._live += 1
@@ -233,8 +231,7 @@ class EventLoop(Stoppable):
     # The block.
 
     async def __aenter__(self) -> EventLoop:
-        # Of a module that another thread is importing just now, not all is there.
-        protect_from_interrupts(getattr(sys.modules.get("trio"), "lowlevel", None))
+        protect_loops(trio_lowlevel())
         if self._is_entered:
             raise RuntimeError("this EventLoop is entered already; make one for each block")
         self._block = self._run_block()
@@ -287,11 +284,9 @@ class EventLoop(Stoppable):
         """Make everything that belongs to one stay in the block."""
         self._is_entered = True
         self._closing = self._timed_out = self._cancelled = False
-        self._stop_deadline = INFINITY
-        self._live = 0
+        self._stop_deadline, self._live = INFINITY, 0
         self._idle = self._background = None
-        self._failures = []
-        self._interrupts = []
+        self._failures, self._interrupts = [], []
         self._host = anyio.get_current_task().id
         self._outside = hosts.get(self._host)
         hosts[self._host] = self
@@ -403,25 +398,3 @@ class EventLoop(Stoppable):
         self._crew.is_cancelled = True
         self._crew.turn.until = AT_ONCE
         self._crew.drop_queue()
-
-
-@cache
-def protect_from_interrupts(trio_lowlevel: Any) -> None:
-    """Keep Ctrl-C out of the code that stands between a task and a chain, on trio.
-
-    trio raises KeyboardInterrupt between any two instructions. In the step of a wire, and in the
-    body of a block, that does no harm. In what is between them a task would end while its chain
-    still waits for something, or the block be left without its clean-up.
-    """
-    if trio_lowlevel is None:
-        return
-    from ._context import InContext, InStretches
-
-    run_block: Any = EventLoop._run_block
-    for function in (EventLoop.__aenter__, EventLoop.__aexit__, run_block.__wrapped__):
-        trio_lowlevel.enable_ki_protection(function)
-    for part in (Worker, InContext, InStretches):
-        for method in (part.__next__, part.send, part.throw):
-            trio_lowlevel.enable_ki_protection(method)
-    for steps in (follow, follow_handled):
-        trio_lowlevel.disable_ki_protection(steps)

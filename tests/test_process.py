@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 
 from aiowire import Call, EventLoop, Process, Race, Timeout, UnhandledException, Wire, never
 from aiowire._pipes import Lines
+from aiowire._process import Program
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
+from .steps import raised_by
 from .support import STRESS, Log, label, run_to_end
 
 MEGABYTE = 1 << 20
@@ -845,3 +847,26 @@ async def test_what_fails_in_the_place_of_a_chain_that_never_began_is_raised() -
 def test_a_command_has_no_zero_byte_in_it() -> None:
     with pytest.raises(ValueError, match="an item of a command has no zero byte"):
         Process(["echo", "a\0b"])
+
+
+async def test_an_interrupt_while_it_is_terminated_waits_for_nothing_it_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it left behind keeps the pipe open, and lives on."""
+    lines = Log()
+    stop = Program._stop
+
+    async def stop_and_interrupt(self: Program) -> None:
+        await stop(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Program, "_stop", stop_and_interrupt)
+    program = Process(["sh", "-c", "sleep 1000 & echo $!; exec sleep 1000"], stdout=lines.append)
+
+    async def cancel(ev: EventLoop) -> None:
+        chain = ev.start(program)
+        await lines.reach(1)
+        chain.cancel()
+
+    await raised_by(cancel, KeyboardInterrupt)
+    os.kill(int(lines[0]), signal.SIGKILL)

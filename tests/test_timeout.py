@@ -320,3 +320,21 @@ async def test_what_is_left_after_the_first_run_reads_as_the_whole() -> None:
     async with EventLoop() as ev:
         rest = await Every(1, done)(ev)
     assert repr(rest) == repr(Every(1, done)) == "Every(1.0, done)"
+
+
+async def test_a_failure_that_is_false_is_one_all_the_same() -> None:
+    class EmptyError(Exception):
+        def __len__(self) -> int:
+            return 0
+
+    async def both(ev: EventLoop) -> None:
+        ev.start(Wire(fail_when_cancelled, ValueError()))
+        await anyio.sleep(1)
+        raise EmptyError
+
+    async def body(ev: EventLoop) -> None:
+        ev.start(Timeout(both, 9))
+
+    (group,) = (await group_of(body)).exceptions
+    assert isinstance(group, ExceptionGroup)
+    assert [type(each) for each in group.exceptions] == [EmptyError, ValueError]

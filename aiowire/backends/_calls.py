@@ -7,7 +7,6 @@ of ``_waiters.py``, tries again when woken, and returns the result with no wait 
 from __future__ import annotations
 
 import math
-import sys
 from _thread import get_ident
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +17,7 @@ import anyio
 import zmq
 
 from .._chain import SLICE
+from .._interrupts import trio_lowlevel
 from ._waiters import AT_ONCE, Waiter, Waiters
 
 __all__ = ["AT_ONCE", "TAKES", "Calls"]
@@ -107,7 +107,7 @@ class Calls(Waiters):
 
         All of them go on in one pass of the event loop.
         """
-        protect_from_interrupts(sys.modules.get("trio"))
+        protect_from_interrupts(trio_lowlevel())
         giving.append(self)
         try:
             await anyio.lowlevel.checkpoint()
@@ -156,11 +156,11 @@ class Calls(Waiters):
 
 
 @cache
-def protect_from_interrupts(trio: Any) -> None:
+def protect_from_interrupts(lowlevel: Any) -> None:
     """Keep Ctrl-C out of a call, on trio, which raises it between any two instructions.
 
     Of a message of several parts the first ones would be lost, and the next to receive would take
     the last ones for a message.
     """
-    if trio is not None:
-        trio.lowlevel.enable_ki_protection(Calls.perform)
+    if lowlevel is not None:
+        lowlevel.enable_ki_protection(Calls.perform)
