@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import anyio
@@ -69,17 +70,25 @@ class Catch(Wire):
         try:
             rest = await take_step(self._wire, ev)
         except BaseException as exc:
-            found, others = sort_out(exc)
-            if found is None or not all(isinstance(x, ev._crew.cancellation) for x in others):
-                raise
-            failure = bare(found)
-            if not matches(failure, self._on):
+            failure = self._caught(exc, ev)
+            if failure is None:
                 raise
             annotate(failure, self._wire, *origin())
-            return await handle(self._handler, ev, failure)
+            try:
+                return await handle(self._handler, ev, failure)
+            finally:
+                del failure  # it knows this frame: no cycle is left behind
         if rest is None or rest is self._wire:
             return None if rest is None else self
         return Catch(rest, self._handler, self._on)
+
+    def _caught(self, exc: BaseException, ev: EventLoop) -> Exception | None:
+        """Give the failure in what was raised, if it is one to be handled."""
+        failure, others = sort_out(exc)
+        if failure is None or not all(isinstance(x, ev._crew.cancellation) for x in others):
+            return None
+        failure = bare(failure)
+        return failure if matches(failure, self._on) else None
 
     def __repr__(self) -> str:
         on = "" if self._on is Exception else f", on={kinds_text(self._on)}"
@@ -166,9 +175,9 @@ class Retry(Wire):
         return await self._attempt(Record(anyio.current_time()))(ev)
 
     def _attempt(self, record: Record) -> Catch:
-        return Catch(self._wire, lambda ev, exc: self._again(record, exc), self._on)
+        return Catch(self._wire, partial(self._again, record), self._on)
 
-    def _again(self, record: Record, exc: Exception) -> Rest:
+    def _again(self, record: Record, ev: EventLoop, exc: Exception) -> Rest:
         """Give another attempt, or the failure."""
         now = anyio.current_time()
         number, window = self._intensity
@@ -180,7 +189,10 @@ class Retry(Wire):
             or len(failed) > number
             or now + wait > record.begun + self._timeout
         ):
-            raise exc
+            try:
+                raise exc
+            finally:
+                del exc  # it knows this frame: no cycle is left behind
         return Sequence(
             Call(anyio.sleep, wait), self._attempt(Record(record.begun, record.number + 1, failed))
         )
@@ -243,8 +255,11 @@ class Finally(Wire):
                     await follow(self._cleanup, inner, inner._crew.turn)
         except BaseException as exc:
             raised.append(exc)
-        if raised:
-            raise leaving(raised, ev._crew.cancellation)
+        try:
+            if raised:
+                raise leaving(raised, ev._crew.cancellation)
+        finally:
+            raised.clear()
         return None
 
     def __repr__(self) -> str:

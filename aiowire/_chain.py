@@ -152,6 +152,7 @@ class Handle:
         if self._worker is None:
             self._loop._chain_ended(self)
         else:
+            assert self._worker.task is not None  # that is so only after a chain's end
             self._worker.task.cancel()
             self._loop._crew.turn.until = AT_ONCE
 
@@ -177,9 +178,12 @@ class Handle:
 
     async def fail(self, exc: Exception) -> Rest:
         """Pass a failure to the handler, of which there must be one."""
-        failure = bare(exc)
-        self.annotate(failure)
-        return await handle(cast("Handler", self._handler), self._ev, failure)
+        exc = bare(exc)
+        self.annotate(exc)
+        try:
+            return await handle(cast("Handler", self._handler), self._ev, exc)
+        finally:
+            del exc  # it may know this frame: no cycle is left behind
 
     def __repr__(self) -> str:
         state = "done" if self._done else "running" if self._worker else "waiting to begin"
@@ -233,9 +237,11 @@ async def follow_handled(chain: Handle) -> None:
             cancelled = anyio.get_cancelled_exc_class()
             if failure is None or not all(isinstance(other, cancelled) for other in others):
                 raise
-            todo = await chain.fail(failure)
             is_cancelled = bool(others)
-            del failure, others  # which would keep alive whatever the failure has seen
+            try:
+                todo = await chain.fail(failure)
+            finally:
+                del failure, others  # which would keep alive whatever the failure has seen
         else:
             return
         if is_cancelled or monotonic() >= chain._loop._crew.turn.until:
@@ -244,9 +250,12 @@ async def follow_handled(chain: Handle) -> None:
 
 async def handle(handler: Handler, ev: EventLoop, exc: Exception) -> Rest:
     """Pass a failure to a handler, and give back the wire that goes on in its place."""
-    rest = handler(ev, exc)
-    if is_awaitable(rest):
-        rest = await rest
+    try:
+        rest = handler(ev, exc)
+        if is_awaitable(rest):
+            rest = await rest
+    finally:
+        del exc  # as above
     if rest is not None and not is_callable(rest):
         raise bad_rest(handler, rest)
     return cast("Rest", rest)

@@ -172,8 +172,10 @@ class Fork:
             branch._start(part, None, None, copy_context(), code, offset, branch)
             branch._closing = True
         self._ev._crew.call(len(begun))
-        await self._wait(None)
-        self._branches.clear()  # they know the fork: no cycle is left behind
+        try:
+            await self._wait(None)
+        finally:
+            self._branches.clear()  # they know the fork: no cycle is left behind
 
     async def select(self, parts: Sequence[AnyWire]) -> None:
         """Run the first steps alone; what they leave is in :attr:`rests` then."""
@@ -203,12 +205,15 @@ class Fork:
             finally:
                 if chain is not None:
                     chain._ev = self._ev
-            branch._close()
-            if self._open:
-                await self._wait(body)
-            elif body is not None or self.failures or self.interrupts:
-                self._raise(body, body)
-            self._branches.clear()
+            try:
+                branch._close()
+                if self._open:
+                    await self._wait(body)
+                elif body is not None or self.failures or self.interrupts:
+                    self._raise(body, body)
+            finally:
+                del body  # it knows this frame: no cycle is left behind
+                self._branches.clear()
             return None
         return otherwise if scope.cancelled_caught and not branch.cancelled else None
 
@@ -229,24 +234,34 @@ class Fork:
             except BaseException as exc:
                 left = exc
                 self.cancel()
-        self._raise(body, left)
+        try:
+            self._raise(body, left)
+        finally:
+            del body, left
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the branches end with, if anything, and leave nothing out."""
         failures, interrupts = parted([] if body is None else [body], self._ev._crew.cancellation)
+        is_body = not self.failures
         failures += self.failures
         interrupts += self.interrupts
-        if interrupts:
-            failures = [*hung_on(interrupts), *failures]
-            if not failures:
-                raise interrupts[0]
-            raise interrupts[0] from self._group(failures)
-        if body is not None and not self.failures:
-            raise body
-        if failures:
-            raise failures[0] if self._is_hosted and len(failures) == 1 else self._group(failures)
-        if left is not None:
-            raise left
+        self.failures.clear()
+        self.interrupts.clear()
+        try:
+            if interrupts:
+                failures = [*hung_on(interrupts), *failures]
+                if not failures:
+                    raise interrupts[0]
+                raise interrupts[0] from self._group(failures)
+            if body is not None and is_body:
+                raise body
+            if failures:
+                is_bare = self._is_hosted and len(failures) == 1
+                raise failures[0] if is_bare else self._group(failures)
+            if left is not None:
+                raise left
+        finally:
+            del body, left, failures, interrupts
 
     def _group(self, failures: list[Exception]) -> Exception:
         return ExceptionGroup(f"{len(failures)} failures in branches of a wire", failures)

@@ -278,7 +278,10 @@ class EventLoop(Stoppable):
         now = anyio.current_time()
         self._timed_out = now >= deadline
         self._cancelled = self._cancelled or now >= self._stop_deadline
-        self._raise(body, left)
+        try:
+            self._raise(body, left)
+        finally:
+            del body, left  # they know this frame: no cycle is left behind
 
     def _reset(self) -> None:
         """Make everything that belongs to one stay in the block."""
@@ -329,21 +332,24 @@ class EventLoop(Stoppable):
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the block ends with, if anything, and leave nothing out."""
-        failures = self._failures
-        if self._interrupts:
-            interrupt = self._interrupts[0]
-            failures = [*hung_on(self._interrupts), *failures]
-            if not failures:
-                raise interrupt
-            # Whoever closes a generator never sees its GeneratorExit, nor what hangs on that.
-            if not isinstance(interrupt, GeneratorExit):
-                raise interrupt from unhandled(failures)
-        if body is not None and len(failures) == 1 and failures[0] is body:
-            raise body
-        if failures:
-            raise unhandled(failures)
-        if left is not None:
-            raise left
+        failures, interrupts = self._failures, self._interrupts
+        self._failures, self._interrupts = [], []
+        try:
+            if interrupts:
+                failures = [*hung_on(interrupts), *failures]
+                if not failures:
+                    raise interrupts[0]
+                # Whoever closes a generator never sees its GeneratorExit, nor what hangs on that.
+                if not isinstance(interrupts[0], GeneratorExit):
+                    raise interrupts[0] from unhandled(failures)
+            if body is not None and len(failures) == 1 and failures[0] is body:
+                raise body
+            if failures:
+                raise unhandled(failures)
+            if left is not None:
+                raise left
+        finally:
+            del body, left, failures, interrupts
 
     # Chains.
 

@@ -76,7 +76,7 @@ class Worker(Coroutine[Any, Any, None]):
 
     __slots__ = ("_chain", "_coro", "_crew", "task")
 
-    task: anyio.TaskHandle[None]
+    task: anyio.TaskHandle[None] | None  # none when it has ended
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
@@ -100,11 +100,17 @@ class Worker(Coroutine[Any, Any, None]):
     def send(self, value: Any) -> Any:
         """Run until the chain waits for something; give back what it waits for."""
         coro = self._coro
-        return self._arrive() if coro is None else self._advance(coro.send, value)
+        try:
+            return self._arrive() if coro is None else self._advance(coro.send, value)
+        finally:
+            del value  # see _retire()
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise an exception where the chain waits."""
-        return self._advance(self._coro.throw, typ if val is None else val)  # type: ignore[union-attr]
+        try:
+            return self._advance(self._coro.throw, typ if val is None else val)  # type: ignore[union-attr]
+        finally:
+            del typ, val
 
     def close(self) -> None:
         """Give up the chain for good: its event loop is gone."""
@@ -162,6 +168,7 @@ class Worker(Coroutine[Any, Any, None]):
                     return self._retire()
             except BaseException as exc:
                 chain._loop._chain_stopped(chain, exc)
+                del chain
                 return self._retire(exc)
             else:
                 self._chain = chain
@@ -176,7 +183,10 @@ class Worker(Coroutine[Any, Any, None]):
         """Go on after a wait: that of the chain, or that for work."""
         chain = self._chain
         if chain is None:
-            return self._resume_rest(method, arg)
+            try:
+                return self._resume_rest(method, arg)
+            finally:
+                del arg
         crew = self._crew
         turn = crew.turn
         is_to_end = chain._cancelled or crew.is_cancelled
@@ -191,7 +201,10 @@ class Worker(Coroutine[Any, Any, None]):
         except BaseException as exc:
             self._chain = self._coro = None
             chain._loop._chain_stopped(chain, exc)
+            del chain
             return self._retire(exc)
+        finally:
+            del arg
         # What _wait() does, without the call: this is done each time that a chain waits.
         turn.chain = None
         crew.turns += 1
@@ -239,6 +252,8 @@ class Worker(Coroutine[Any, Any, None]):
                 return self._retire()
             crew.pool.clear()
             crew.drop_queue()
+            self.task = None
+            del arg
             raise
 
     def _retire(self, exc: BaseException | None = None) -> Any:
@@ -248,8 +263,15 @@ class Worker(Coroutine[Any, Any, None]):
         further out. One that no scope asked for, such as asyncio's ``task.cancel()``, ends
         here: it was meant for the chain that runs, or has run, in this task, and would take the
         whole task group along.
+
+        What was raised knows the frames that it came through. None of them keeps it, so that both
+        are gone at once, and do not wait for the garbage collector.
         """
         self._wait(None, 1)
-        if isinstance(exc, self._crew.cancellation) and is_cancelled():
-            raise exc
+        self.task = None
+        try:
+            if isinstance(exc, self._crew.cancellation) and is_cancelled():
+                raise exc.with_traceback(None)
+        finally:
+            del exc
         raise StopIteration
