@@ -51,8 +51,7 @@ class Branch(EventLoop):
         self._fork = fork
         self._around = around
         self._crew = around._crew
-        self._failures = fork.failures
-        self._interrupts = fork.interrupts
+        self._raised = fork.raised
 
     def _added(self, chain: Handle) -> None:
         if self._chains is None:
@@ -115,22 +114,15 @@ class Fork:
     rests: dict[int, Rest]
     _is_decided = _is_cancelled = False
     _is_hosted = False
-    _open = 0  # how many branches are not over
+    _branches: Sequence[Branch] = ()
+    _open: int  # how many branches are not over
     _all_ended: anyio.Event | None = None
 
     def __init__(self, ev: EventLoop, *, by_end: bool = False) -> None:
-        self.failures: list[Exception] = []
-        self.interrupts: list[BaseException] = []
+        #: Failures and interrupts of the branches.
+        self.raised: list[BaseException] = []
         self._ev = ev
         self._by_end = by_end
-        self._branches: list[Branch] = []
-
-    def branch(self) -> Branch:
-        """Add a branch."""
-        branch = Branch(self, self._ev)
-        self._branches.append(branch)
-        self._open += 1
-        return branch
 
     # What happens to the branches.
 
@@ -167,15 +159,16 @@ class Fork:
         :raises ExceptionGroup: of all failures
         """
         code, offset = origin()
-        begun = [(self.branch(), part) for part in parts]
-        for branch, part in begun:
+        self._branches = [Branch(self, self._ev) for _ in parts]
+        self._open = len(parts)
+        for branch, part in zip(self._branches, parts, strict=True):
             branch._start(part, None, None, copy_context(), code, offset, branch)
             branch._closing = True
-        self._ev._crew.call(len(begun))
+        self._ev._crew.call(len(parts))
         try:
             await self._wait(None)
         finally:
-            self._branches.clear()  # they know the fork: no cycle is left behind
+            self._branches = ()  # they know the fork: no cycle is left behind
 
     async def select(self, parts: Sequence[AnyWire]) -> None:
         """Run the first steps alone; what they leave is in :attr:`rests` then."""
@@ -188,8 +181,10 @@ class Fork:
         :return: ``otherwise`` if it was the scope that cancelled it, else ``None``
         :raises Exception: its failure as it is, if there is no other
         """
-        branch = self.branch()
+        branch = Branch(self, self._ev)
         branch._scope = scope
+        self._branches = (branch,)
+        self._open = 1
         self._is_hosted = True
         body: BaseException | None = None
         turn = branch._crew.turn
@@ -209,11 +204,11 @@ class Fork:
                 branch._close()
                 if self._open:
                     await self._wait(body)
-                elif body is not None or self.failures or self.interrupts:
+                elif body is not None or self.raised:
                     self._raise(body, body)
             finally:
                 del body  # it knows this frame: no cycle is left behind
-                self._branches.clear()
+                self._branches = ()
             return None
         return otherwise if scope.cancelled_caught and not branch.cancelled else None
 
@@ -241,19 +236,17 @@ class Fork:
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the branches end with, if anything, and leave nothing out."""
-        failures, interrupts = parted([] if body is None else [body], self._ev._crew.cancellation)
-        is_body = not self.failures
-        failures += self.failures
-        interrupts += self.interrupts
-        self.failures.clear()
-        self.interrupts.clear()
+        is_alone = not self.raised
+        raised = [*([] if body is None else [body]), *self.raised]
+        failures, interrupts = parted(raised, self._ev._crew.cancellation)
+        self.raised.clear()
         try:
             if interrupts:
                 failures = [*hung_on(interrupts), *failures]
                 if not failures:
                     raise interrupts[0]
                 raise interrupts[0] from self._group(failures)
-            if body is not None and is_body:
+            if body is not None and is_alone:
                 raise body
             if failures:
                 is_bare = self._is_hosted and len(failures) == 1
@@ -261,7 +254,7 @@ class Fork:
             if left is not None:
                 raise left
         finally:
-            del body, left, failures, interrupts
+            del body, left, raised, failures, interrupts
 
     def _group(self, failures: list[Exception]) -> Exception:
         return ExceptionGroup(f"{len(failures)} failures in branches of a wire", failures)

@@ -16,7 +16,7 @@ import anyio
 from ._chain import AT_ONCE, Handle, Handler, this_turn
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
-from ._errors import hung_on, sort_out, unhandled
+from ._errors import hung_on, parted, sort_out, unhandled
 from ._interrupts import protect_loops, trio_lowlevel
 from ._stoppable import Stoppable
 from ._wire import AnyWire
@@ -57,8 +57,7 @@ class EventLoop(Stoppable):
     _crew: Crew
     _host: int  # the task that is in the block
     _outside: EventLoop | None  # whose block that task is in, too
-    _failures: list[Exception]
-    _interrupts: list[BaseException]  # KeyboardInterrupt, SystemExit and the like
+    _raised: list[BaseException]  # failures, and KeyboardInterrupt, SystemExit and the like
     _background: dict[Handle, None] | None = None  # chains that the block does not wait for
 
     def __init__(self, timeout: float | None = None) -> None:
@@ -289,7 +288,7 @@ class EventLoop(Stoppable):
         self._closing = self._timed_out = self._cancelled = False
         self._stop_deadline, self._live = INFINITY, 0
         self._idle = self._background = None
-        self._failures, self._interrupts = [], []
+        self._raised = []
         self._host = anyio.get_current_task().id
         self._outside = hosts.get(self._host)
         hosts[self._host] = self
@@ -332,8 +331,8 @@ class EventLoop(Stoppable):
 
     def _raise(self, body: BaseException | None, left: BaseException | None) -> None:
         """Raise what the block ends with, if anything, and leave nothing out."""
-        failures, interrupts = self._failures, self._interrupts
-        self._failures, self._interrupts = [], []
+        failures, interrupts = parted(self._raised, self._crew.cancellation)
+        self._raised.clear()
         try:
             if interrupts:
                 failures = [*hung_on(interrupts), *failures]
@@ -389,10 +388,9 @@ class EventLoop(Stoppable):
         """
         failure, others = sort_out(exc)
         kept = [each for each in others if not isinstance(each, self._crew.cancellation)]
-        self._interrupts += kept
         if failure is not None:
-            self._failures.append(failure)
             kept.append(failure)
+        self._raised += kept
         return failure, kept
 
     def _abort(self) -> None:
