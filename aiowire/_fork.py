@@ -90,11 +90,12 @@ class Branch(EventLoop):
         self.start(cancel, name="end of grace", background=True)
 
     def _close(self) -> None:
-        self._closing = True
-        if self._live or self._background:
+        if self._live or self._background or self._told:
+            self._closing = True
             self._wind_down()
-        else:
-            self._empty()
+        else:  # nothing was done with it, so it is left without ado
+            self._is_entered = False
+            self._fork.ended(self)
 
     def _empty(self) -> None:
         self._is_entered = False
