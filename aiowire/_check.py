@@ -51,7 +51,7 @@ def options_text(wire: object, defaults: Mapping[str, object], hidden: Collectio
     )
 
 
-def _close(value: object) -> None:
+def discard(value: object) -> None:
     if inspect.iscoroutine(value):
         value.close()
 
@@ -68,7 +68,7 @@ def check_function(value: object, user: str) -> None:
     if callable(value):
         return
     got = _mistaken(value)
-    _close(value)
+    discard(value)
     raise TypeError(f"{user}(f, ...) calls f itself, so give it the function: got {got}")
 
 
@@ -77,7 +77,7 @@ def check_handler(value: object) -> None:
     if value is None or callable(value):
         return
     got = _mistaken(value)
-    _close(value)
+    discard(value)
     raise TypeError(f"a handler is a function of (ev, exc), or None: got {got}")
 
 
@@ -91,7 +91,7 @@ def check_wire(value: object, call: str) -> None:
         if inspect.iscoroutine(value)
         else (f"write {call.format(wire='f')} with a function f(ev)")
     )
-    _close(value)
+    discard(value)
     raise TypeError(f"a wire is a callable that takes the event loop, got {got}; {hint}")
 
 
@@ -102,7 +102,7 @@ def check_wires(values: tuple[object, ...], call: str) -> None:
             check_wire(value, call)
     except TypeError:
         for value in values:
-            _close(value)
+            discard(value)
         raise
 
 
@@ -112,7 +112,7 @@ def bad_rest(wire: object, value: object) -> TypeError:
     error = TypeError(
         f"wire {name_of(fn)!r} returned {text_of(value)}; a wire returns None or another wire"
     )
-    _close(value)
+    discard(value)
     return error
 
 
@@ -124,7 +124,7 @@ def check_times(n: object) -> float:
         times = index(n)  # type: ignore[arg-type]
     except TypeError:
         problem = ValueError if isinstance(n, float) else TypeError
-        _close(n)
+        discard(n)
         raise problem(f"a wire is repeated a whole number of times, got {n!r}") from None
     if times < 0:
         raise ValueError(f"a wire cannot be repeated {n!r} times; 0 finishes at once")
@@ -140,7 +140,7 @@ def check_seconds(seconds: object, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or isinstance(seconds, (str, bytes, bytearray)):
-        _close(seconds)
+        discard(seconds)
         raise TypeError(f"{name} is a number of seconds or None, got {seconds!r}")
     if not number >= 0:  # NaN compares false
         raise ValueError(f"{name} is 0 seconds or more, or None for no limit, got {seconds!r}")

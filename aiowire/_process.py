@@ -20,7 +20,7 @@ import anyio.abc
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from ._call import Then
-from ._check import _close, _mistaken, check_seconds, options_text
+from ._check import _mistaken, check_seconds, discard, options_text
 from ._fork import Branch, Fork, origin
 from ._pipes import Input, OnLine, Output, Stream, open_pipe
 from ._wire import Rest, Wire
@@ -334,7 +334,7 @@ def check_output(given: Any, name: str, **constants: int) -> OnLine | int | None
         return cast("OnLine | int | None", given)
     others = ", ".join(f"subprocess.{each}" for each in constants)
     problem = _mistaken(given)
-    _close(given)
+    discard(given)
     raise TypeError(f"{name} is a function of a line, {others}, or None: got {problem}")
 
 

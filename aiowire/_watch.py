@@ -26,6 +26,7 @@ from ._check import name_of
 from ._context import InContext, InStretches
 from ._errors import annotate, bare
 from ._loop import EventLoop
+from ._rota import Place, Rota
 from ._wire import AnyWire, Rest, Wire, finish_step, take_step
 from .backends import Readiness
 from .backends._arrivals import make_arrivals
@@ -61,24 +62,26 @@ class Watch:
         self.context = copy_context()  # that of the call that registers
         self.code, self.offset = code, offset  # where that call stands
         self._chain: Handle | None = None
-        self._is_open = self._is_waiting = False
+        self._is_open = False
+        self.is_waiting = False  # for the source: it can be stopped at once
         self.is_stopped = False  # it shall start no more
         self.is_over = False  # nor can it ever
         self.has_slot = False  # a place is kept for the rest of the step under way
         # Whether its steps are made known; not if the next thing done is to look anyway.
         self.tells = type(readiness).look is Readiness.look
+        self._can_notify = type(readiness).notify is not Readiness.notify
 
     def begin(self, session: Session) -> None:
         """Start the chain that watches."""
         self.is_stopped = False
-        self._is_waiting = True
+        self.is_waiting = True
         self._session = session
         self._chain = session.start(self, self.run, self.context.copy())
 
     def stop(self) -> None:
         """Start the wire no more; leave a step that is under way alone."""
         self.is_stopped = True
-        if self._is_waiting and self._chain is not None:
+        if self.is_waiting and self._chain is not None:
             self._chain.cancel()
 
     def forget(self) -> None:
@@ -98,9 +101,10 @@ class Watch:
         wire = self.wire
         turn, copy = self._session._loop._crew.turn, self.context.copy
         is_limited = self._session.slots is not None
-        self._is_waiting = False
+        self.is_waiting = False
         self.readiness.open(self._session.arrivals)
         is_ready = self.readiness.look(self.flags)
+        place = Place(self._session.rota, self, ev, is_ready)
         self._is_open = True
         try:
             while not self.is_stopped:
@@ -124,6 +128,8 @@ class Watch:
                     await self._finish(ev, context, rest, failure, more)
                 elif self.tells:
                     self.used()
+                elif self._can_notify and not self.is_stopped:
+                    await self._hold(ev, place)
                 if monotonic() >= turn.until:
                     await self._session.give_turns(turn)
         finally:
@@ -131,18 +137,25 @@ class Watch:
             self._is_open = False
             self.readiness.close()
 
+    async def _hold(self, ev: EventLoop, place: Place) -> None:
+        """Have the rota serve the source, if it can, and finish the step that ends that."""
+        if self.readiness.notify(self.flags, place.rouse):
+            step = await place.hold()
+            if step is not None:
+                await self._finish(ev, *step)
+
     async def _wait(self) -> bool | None:
         """Wait until the source is ready, and there is room.
 
         :return: whether it may become ready again; ``None`` if told to stop meanwhile
         """
-        self._is_waiting = True
+        self.is_waiting = True
         try:
             more = await self.readiness.wait(self.flags)
             while not await self._has_room() and not self.is_stopped:
                 more = await self.readiness.wait(self.flags)
         finally:
-            self._is_waiting = False
+            self.is_waiting = False
         return None if self.is_stopped else more
 
     async def _has_room(self) -> bool:
@@ -177,13 +190,15 @@ class Watch:
         ev: EventLoop,
         context: Context,
         result: Rest | Awaitable[Rest],
-        failure: Exception | None,
+        failure: BaseException | None,
         more: bool | None,
     ) -> None:
         """Finish the step of which the call gave or raised this, and start what it leaves."""
         rest: Rest = None
         try:
             if failure is not None:
+                if not isinstance(failure, Exception):
+                    raise failure
                 rest = await InContext(context, self.fail(ev, failure))
             elif result is not None:
                 rest = await InContext(context, self._settle(ev, result))
@@ -249,14 +264,16 @@ class Session:
         self._loop = EventLoop()
         self._stopped = anyio.Event()
         self._giving = 0  # watches that are giving others a turn
-        self._listener: Handle | None = None
+        self._serving: list[Handle] = []  # the chains that are there for all watches
+        self.rota = Rota(self)
 
     async def run(self) -> None:
         """Watch the sources until told to stop, and let what is under way come to its end."""
         try:
             async with self._loop:
                 if self.arrivals is not None and not self._stopped.is_set():
-                    self._listener = self._loop.start(self.arrivals.listen)
+                    for wire in (self.arrivals.listen, self.rota.serve):
+                        self._serving.append(self._loop.start(wire))
                 for watch in self._watches():
                     self.begin(watch)
                 while not self._stopped.is_set():
@@ -277,8 +294,8 @@ class Session:
         self._stopped.set()
         for watch in self._watches():
             watch.stop()
-        if self._listener is not None:
-            self._listener.cancel()
+        for chain in self._serving:
+            chain.cancel()
 
     async def give_turns(self, turn: Turn) -> None:
         """Let others run, and share the time until the next turn among those who do likewise."""

@@ -70,9 +70,9 @@ class Arrivals:
 
     def collect(self) -> None:
         """Tell about everything that has arrived so far."""
-        for fd, _ in self._epoll.poll(0):
+        for fd, events in self._epoll.poll(0):
             if fd in self._watched:
-                self._watched[fd].arrived()
+                self._watched[fd].arrived(events)
 
     async def listen(self, ev: EventLoop) -> None:
         """Tell about arrivals until cancelled."""

@@ -81,6 +81,14 @@ class Readiness(ABC):
         """
         return is_unknown
 
+    def notify(self, flags: int, function: Callable[[], object], /) -> bool:
+        """Call a function whenever the source may have become ready, until :meth:`wait` is called.
+
+        A poller asks for that when a wire that read has left nothing to be done. It is told whether
+        that can be, and then looks instead of waiting.
+        """
+        return False
+
     def still(self, flags: int, /) -> bool:
         """Say whether what :meth:`wait` has found is still so.
 

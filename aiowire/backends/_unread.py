@@ -47,6 +47,11 @@ class Unread:
             return None
 
     @property
+    def is_bytes(self) -> bool:
+        """Whether the value is a number of bytes."""
+        return self._count == self._count_bytes
+
+    @property
     def is_exact(self) -> bool:
         """Whether the value stays the same only if nothing was read, or as much has come."""
         return self._count != self._next_datagram

@@ -1,0 +1,152 @@
+"""The rota: sources of a poller that are served in turns, all by one chain.
+
+Where a wire only reads and returns, its source needs no task for that. Where such sources are busy,
+to switch from the task of one to that of the next costs more than all the rest. So a watch whose
+source can say that there may be more to read takes a *place* in the rota, and sleeps, until there
+is something that it must do itself: a step has left something, or failed, or the source has to be
+waited for in another way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from ._chain import Turn
+from ._check import discard
+from ._wire import Rest
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
+    from ._watch import Session, Watch
+
+__all__: list[str] = []
+
+#: How many steps a source is served in a row while others wait for theirs.
+BURST = 16
+
+
+class Step(NamedTuple):
+    """A step of a wire, as far as the call goes."""
+
+    context: Context
+    result: Rest | Awaitable[Rest]
+    failure: BaseException | None
+    more: bool  # whether the source can be ready again
+
+
+class Rota:
+    """The sources that are served in turns."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._ready: deque[Place] = deque()
+        self._roused: anyio.Event | None = None  # set when there is one
+
+    def add(self, place: Place) -> None:
+        """Serve a source when its turn has come."""
+        self._ready.append(place)
+        if self._roused is not None:
+            self._roused.set()
+
+    async def serve(self, ev: EventLoop) -> None:
+        """Serve them until cancelled."""
+        turn, ready = ev._crew.turn, self._ready
+        while True:
+            while ready:
+                place = ready.popleft()
+                if place.serve(turn, BURST if ready else math.inf):
+                    ready.append(place)
+                if monotonic() >= turn.until:
+                    await self._session.give_turns(turn)
+            self._roused = anyio.Event()
+            await self._roused.wait()
+
+
+class Place:
+    """The place of a source in the rota."""
+
+    def __init__(
+        self, rota: Rota, watch: Watch, ev: EventLoop, is_ready: Callable[[], bool]
+    ) -> None:
+        self._rota = rota
+        self._watch = watch
+        self._ev = ev
+        self._is_ready = is_ready
+        self._is_queued = False
+        self._left: anyio.Event | None = None  # set when it is to be left
+        self._step: Step | None = None  # that the watch has to finish
+
+    async def hold(self) -> Step | None:
+        """Be served in turns, as long as that can be.
+
+        :return: a step that has to be finished, if any
+        """
+        self._left = anyio.Event()
+        self._watch.is_waiting = True
+        self.rouse()
+        try:
+            await self._left.wait()
+        except BaseException:
+            if self._step is not None:
+                discard(self._step.result)
+            raise
+        finally:
+            step, self._step = self._step, None
+            self._left = None
+            self._watch.is_waiting = False
+        return step
+
+    def rouse(self) -> None:
+        """Be served when the turn has come: the source may be ready."""
+        if self._left is not None and not self._is_queued:
+            self._is_queued = True
+            self._rota.add(self)
+
+    def serve(self, turn: Turn, most: float) -> bool:
+        """Start the wire while the source is ready: this loop is all that an event costs.
+
+        :param most: how many times at most
+        :return: whether it is to be served again
+        """
+        self._is_queued = False
+        watch, left = self._watch, self._left
+        if left is None or watch.is_stopped:
+            return False
+        is_ready, copy = self._is_ready, watch.context.copy
+        wire, ev = watch.wire, self._ev
+        watch.is_waiting = False
+        more = False
+        context = copy()
+        try:
+            while is_ready():
+                more = True
+                result = context.run(wire, ev)
+                if result is not None:
+                    self._step = Step(context, result, None, True)
+                    break
+                if watch.is_stopped:
+                    break
+                most -= 1
+                if not most or monotonic() >= turn.until:
+                    watch.is_waiting = self._is_queued = True
+                    return True
+                context, more = copy(), False
+            else:
+                if watch.readiness.notify(watch.flags, self.rouse):
+                    watch.is_waiting = True
+                    return False
+        except BaseException as exc:
+            # Unregistered, and then closed, is no failure.
+            if more or not (watch.is_stopped and isinstance(exc, anyio.ClosedResourceError)):
+                self._step = Step(context, None, exc, more)
+            if not more:
+                watch.is_over = watch.is_stopped = True
+        left.set()
+        return False
