@@ -125,6 +125,7 @@ class Place:
         more = False
         context = copy()
         try:
+            watch.readiness.check()
             while is_ready():
                 more = True
                 result = context.run(wire, ev)

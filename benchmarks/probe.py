@@ -19,7 +19,11 @@ from typing import Any
 import algebra
 import anyio
 import contenders
+import descriptors
 import zeromq
+
+#: Where contenders are.
+MODULES = (contenders, algebra, descriptors, zeromq)
 
 
 async def serve(contender: contenders.Contender, idle: int) -> None:
@@ -53,9 +57,7 @@ def backend_of(name: str) -> dict[str, Any]:
 
 def main(name: str, backend: str, idle: str) -> None:
     """Open a contender's block on a backend, and serve."""
-    (kind,) = (
-        getattr(module, name) for module in (contenders, algebra, zeromq) if hasattr(module, name)
-    )
+    (kind,) = (getattr(module, name) for module in MODULES if hasattr(module, name))
     contender = kind(int(idle)) if kind is contenders.Old else kind()
     parked = 0 if kind is contenders.Old else int(idle)
     anyio.run(partial(serve, contender, parked), **backend_of(backend))

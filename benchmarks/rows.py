@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 #: Which rows there are, by the names that ``--rows`` takes, in the order in which they are printed.
 NAMES = (
-    "step", "start", "sleep", "idle", "memory", "algebra", "messages", "import", "losses"
+    "step", "start", "sleep", "idle", "memory", "algebra", "events", "messages", "import", "losses"
 )  # fmt: skip
 
 #: Those that are measured unless others are asked for.
@@ -39,6 +39,9 @@ TITLES = {
     "AiotoolsRace": "aiotools.race",
     "TrioUtil": "trio_util.wait_all, wait_any",
     "OldPolledMessages": "aiowire 3.1.0",
+    "AddReader": "loop.add_reader",
+    "WaitReadable": "anyio.wait_readable",
+    "Selector": "selectors",
     "anyio": "import anyio",
     "pass": "bare python",
 }
@@ -109,6 +112,7 @@ def rows_of(backend: str) -> list[Row]:
         *idle_rows("start, sleep 10 ms; warm", "sleep_warm", native, 100, 10_000),
         Row("memory", "memory of an idle wire", "memory", same, native),
         *algebra_rows(backend),
+        *event_rows(backend),
         *message_rows(),
     ]  # fmt: skip
 
@@ -125,6 +129,20 @@ def algebra_rows(backend: str) -> list[Row]:
         Row("algebra", "Select of two ready steps", "select", {hand: 1.5, **limits}, hand, ours),
         Row("algebra", "Timeout of a step", "timeout", {hand: 1.5, **limits}, hand, ours),
     ]
+
+
+def event_rows(backend: str) -> list[Row]:
+    """Give the rows on descriptors: rates are compared as the time that an event takes."""
+    waiting: Limits = {"WaitReadable": 1 / 0.9 if backend == "trio" else None}
+    adding: Limits = {"AddReader": 1 / 0.9 if backend == "asyncio" else None}
+    peers = waiting if backend == "trio" else {**adding, **waiting}
+    unjudged: Limits = dict.fromkeys(peers)
+    return [
+        Row("events", f"fd event, 200 busy{among}{cpu}", f"events{'_cpu' * bool(cpu)}{job}",
+            unjudged if cpu or among else peers, "Selector", "PolledEvents")
+        for among, job in (("", ""), (", 5,000 idle", "_among_5000"))
+        for cpu in ("", "; processor")
+    ]  # fmt: skip
 
 
 def message_rows() -> list[Row]:

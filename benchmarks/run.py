@@ -56,6 +56,10 @@ BATCHES = {
     "tcp_p99": 1000,
     "idle_sockets": 500,
     "lost": 1000,
+    "events": 200_000,
+    "events_cpu": 200_000,
+    "events_among_5000": 200_000,
+    "events_cpu_among_5000": 200_000,
 }
 
 #: What ``import aiowire`` must not import.

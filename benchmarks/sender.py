@@ -1,14 +1,16 @@
-"""The other process of the ZeroMQ rows, which uses blocking sockets.
+"""The other process of the rows on ZeroMQ and on descriptors, which blocks.
 
 What it does, and the address to which it connects, are its arguments::
 
     python sender.py flood tcp://127.0.0.1:5555 100000     # sends so many messages of 64 bytes
     python sender.py answer ipc:///tmp/x                   # answers requests until it is killed
+    python sender.py feed 10,11,12 100000                  # writes to descriptors in turn
     python sender.py pace tcp://127.0.0.1:5555 2000        # sends numbers, one each millisecond
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -31,6 +33,16 @@ def answer(address: str) -> None:
             socket.send(socket.recv())
 
 
+def feed(numbers: str, messages: str) -> None:
+    """Write to descriptors that were opened before, 64 bytes to each in turn."""
+    descriptors = list(map(int, numbers.split(",")))
+    for _ in range(int(messages) // len(descriptors)):
+        for descriptor in descriptors:
+            os.write(descriptor, b"x" * 64)
+    while True:
+        time.sleep(1000)  # their end would be an event
+
+
 def pace(address: str, number: str) -> None:
     """Send a number each millisecond."""
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
@@ -42,4 +54,4 @@ def pace(address: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    {"flood": flood, "answer": answer, "pace": pace}[sys.argv[1]](*sys.argv[2:])
+    {"flood": flood, "answer": answer, "feed": feed, "pace": pace}[sys.argv[1]](*sys.argv[2:])

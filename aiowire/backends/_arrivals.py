@@ -70,9 +70,11 @@ class Arrivals:
 
     def collect(self) -> None:
         """Tell about everything that has arrived so far."""
+        find = self._watched.get
         for fd, events in self._epoll.poll(0):
-            if fd in self._watched:
-                self._watched[fd].arrived(events)
+            readiness = find(fd)
+            if readiness is not None:
+                readiness.arrived(events)
 
     async def listen(self, ev: EventLoop) -> None:
         """Tell about arrivals until cancelled."""

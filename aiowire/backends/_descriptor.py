@@ -102,11 +102,14 @@ class DescriptorReadiness(Readiness):
 
     def arrived(self, events: int) -> None:
         """Note that input has arrived, or what else has happened."""
+        if self._has_arrived and events == select.POLLIN:
+            return  # that is known already
         self._has_arrived = True
         if events != select.POLLIN:
             self._has_more = True
         if self._notify is not None:
-            self._notify()
+            notify, self._notify = self._notify, None
+            notify()
         if self._arrival is not None:
             self._arrival.set()
 
@@ -131,29 +134,38 @@ class DescriptorReadiness(Readiness):
 
     def look(self, flags: int) -> Callable[[], bool]:
         """Look for what is there to read in a stream, as :meth:`wait` does, only faster."""
-        if flags != POLLIN or not self._is_stream:
+        if flags != POLLIN or not self._is_stream or self._offered is None:
             return is_unknown
+        fd, fileno = (
+            self._fd,
+            self._fileno if isinstance(self._source, int) else self._source.fileno,
+        )
         count = array("i", [0])  # one for all calls, which are many
 
         def is_ready() -> bool:
-            arrivals = self._arrivals
-            if arrivals is None:
+            if not self._started:
                 return False
-            self.check()
-            ioctl(self._fd, FIONREAD, count)
+            if fileno() != fd:
+                self.check()
+            ioctl(fd, FIONREAD, count)
             unread = count[0]
-            if not unread:
+            if not unread or (unread >= self._last_unread and not self._has_come(unread)):
                 return False
-            if unread >= self._last_unread:
-                arrivals.collect()  # it may be other input, as much as what was read
-                if self._started and not self._has_arrived and unread == self._last_unread:
-                    return False
-            self._started = True
             self._has_arrived = False
             self._last_unread = unread
             return True
 
         return is_ready
+
+    def _fileno(self) -> int:
+        self.check()
+        return self._fd
+
+    def _has_come(self, unread: int) -> bool:
+        """Say whether what is there is not all that was there at the last start."""
+        assert self._arrivals is not None
+        self._arrivals.collect()  # it may be other input, as much as what was read
+        return self._has_arrived or unread != self._last_unread
 
     def notify(self, flags: int, function: Callable[[], object]) -> bool:
         """Notify of arrivals to a stream, as long as they are nothing but input."""

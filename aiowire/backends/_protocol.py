@@ -82,7 +82,7 @@ class Readiness(ABC):
         return is_unknown
 
     def notify(self, flags: int, function: Callable[[], object], /) -> bool:
-        """Call a function whenever the source may have become ready, until :meth:`wait` is called.
+        """Call a function once, when the source may have become ready, unless :meth:`wait` is called.
 
         A poller asks for that when a wire that read has left nothing to be done. It is told whether
         that can be, and then looks instead of waiting.
