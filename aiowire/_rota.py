@@ -47,13 +47,12 @@ class Rota:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._ready: deque[Place] = deque()
-        self._roused: anyio.Event | None = None  # set when there is one
+        self._roused = anyio.Event()  # set when there is one
 
     def add(self, place: Place) -> None:
         """Serve a source when its turn has come."""
         self._ready.append(place)
-        if self._roused is not None:
-            self._roused.set()
+        self._roused.set()
 
     async def serve(self, ev: EventLoop) -> None:
         """Serve them until cancelled."""
@@ -80,7 +79,7 @@ class Place:
         self._ev = ev
         self._is_ready = is_ready
         self._is_queued = False
-        self._left: anyio.Event | None = None  # set when it is to be left
+        self._left: anyio.Event | None = None  # set when it is left, which it is if this is None
         self._step: Step | None = None  # that the watch has to finish
 
     async def hold(self) -> Step | None:
@@ -88,11 +87,11 @@ class Place:
 
         :return: a step that has to be finished, if any
         """
-        self._left = anyio.Event()
+        self._left = left = anyio.Event()
         self._watch.is_waiting = True
         self.rouse()
         try:
-            await self._left.wait()
+            await left.wait()
         except BaseException:
             if self._step is not None:
                 discard(self._step.result)
@@ -105,7 +104,7 @@ class Place:
 
     def rouse(self) -> None:
         """Be served when the turn has come: the source may be ready."""
-        if self._left is not None and not self._is_queued:
+        if not self._is_queued:
             self._is_queued = True
             self._rota.add(self)
 
@@ -115,39 +114,38 @@ class Place:
         :param most: how many times at most
         :return: whether it is to be served again
         """
-        self._is_queued = False
-        watch, left = self._watch, self._left
-        if left is None or watch.is_stopped:
+        left, watch = self._left, self._watch
+        if left is None or self._watch.is_stopped:
+            self._is_queued = False
             return False
-        is_ready, copy = self._is_ready, watch.context.copy
-        wire, ev = watch.wire, self._ev
+        is_ready, copy, wire, ev = self._is_ready, watch.context.copy, watch.wire, self._ev
         watch.is_waiting = False
-        more = False
-        context = copy()
-        try:
-            watch.readiness.check()
-            while is_ready():
-                more = True
+        while True:
+            context = copy()
+            more = False
+            try:
+                more = is_ready()
+                if not more:
+                    break
                 result = context.run(wire, ev)
-                if result is not None:
-                    self._step = Step(context, result, None, True)
-                    break
-                if watch.is_stopped:
-                    break
-                most -= 1
-                if not most or monotonic() >= turn.until:
-                    watch.is_waiting = self._is_queued = True
-                    return True
-                context, more = copy(), False
-            else:
-                if watch.readiness.notify(watch.flags, self.rouse):
-                    watch.is_waiting = True
-                    return False
-        except BaseException as exc:
-            # Unregistered, and then closed, is no failure.
-            if more or not (watch.is_stopped and isinstance(exc, anyio.ClosedResourceError)):
+            except BaseException as exc:
+                if not more:
+                    watch.is_over = watch.is_stopped = True
                 self._step = Step(context, None, exc, more)
-            if not more:
-                watch.is_over = watch.is_stopped = True
-        left.set()
+                break
+            if result is not None:
+                self._step = Step(context, result, None, True)
+                break
+            if watch.is_stopped:
+                break
+            most -= 1
+            if not most or monotonic() >= turn.until:
+                watch.is_waiting = True
+                return True
+        self._is_queued = False
+        if not (more or watch.is_stopped) and watch.readiness.notify(watch.flags, self.rouse):
+            watch.is_waiting = True
+        else:
+            self._left = None
+            left.set()
         return False

@@ -323,3 +323,14 @@ async def test_a_source_that_is_ready_already_is_not_waited_for() -> None:
     async with polling({Stock(): note(log, "starts")}):
         await log.reach(4)
     assert log == ["starts"] * 3 + ["waits"]
+
+
+async def test_a_source_that_was_unregistered_and_then_closed_is_no_failure() -> None:
+    class Closed(Readiness):
+        async def wait(self, flags: int, /) -> bool:
+            poller.unregister(self)
+            raise anyio.ClosedResourceError
+
+    poller = Poller({Closed(): print})
+    async with polling(poller):
+        await settle()

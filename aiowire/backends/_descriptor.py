@@ -85,8 +85,7 @@ class DescriptorReadiness(Readiness):
         self._unread = Unread(self._fd)
         self._last_unread: Any = None  # what was there to read at the last start
         # Whether it has something to read if and only if a number of bytes says so, until its end.
-        is_stream = is_socket or stat.S_ISFIFO(status.st_mode)
-        self._is_stream = is_stream and self._unread.is_bytes
+        self._is_stream = self._unread.is_bytes and (is_socket or stat.S_ISFIFO(status.st_mode))
         self._started = False  # whether there was a start since it was last not readable
         self._pause = 0.0
 
@@ -136,18 +135,20 @@ class DescriptorReadiness(Readiness):
         """Look for what is there to read in a stream, as :meth:`wait` does, only faster."""
         if flags != POLLIN or not self._is_stream or self._offered is None:
             return is_unknown
-        fd, fileno = (
-            self._fd,
-            self._fileno if isinstance(self._source, int) else self._source.fileno,
-        )
-        count = array("i", [0])  # one for all calls, which are many
+        fd, count = self._fd, array("i", [0])  # one for all calls, which are many
+        fileno = self._fileno if isinstance(self._source, int) else self._source.fileno
 
         def is_ready() -> bool:
             if not self._started:
                 return False
-            if fileno() != fd:
+            try:
+                if fileno() != fd:
+                    self.check()
+                ioctl(fd, FIONREAD, count)
+            except (OSError, ValueError):
                 self.check()
-            ioctl(fd, FIONREAD, count)
+                self._is_stream = False  # its object was closed, and it was not: it is waited for
+                return False
             unread = count[0]
             if not unread or (unread >= self._last_unread and not self._has_come(unread)):
                 return False

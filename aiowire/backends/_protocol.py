@@ -82,10 +82,11 @@ class Readiness(ABC):
         return is_unknown
 
     def notify(self, flags: int, function: Callable[[], object], /) -> bool:
-        """Call a function once, when the source may have become ready, unless :meth:`wait` is called.
+        """Call a function once, when the source may have become ready.
 
-        A poller asks for that when a wire that read has left nothing to be done. It is told whether
-        that can be, and then looks instead of waiting.
+        A poller asks for that when a wire has left nothing to be done, and looks when the function
+        was called. Give back whether it will be; if not, or at any later time, the poller calls
+        :meth:`wait` instead, and nothing is to be called any more.
         """
         return False
 

@@ -1,0 +1,375 @@
+"""The rota of a poller, which serves the sources whose wires only read.
+
+A source comes there with its second event. So each of these tests begins with two that are read,
+and the wire does what is tested at a later one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from aiowire import Call, EventLoop, Poller
+from aiowire._rota import BURST
+
+from .support import Log, feed, immediately, many, pair, pipe, polling, read, settle
+
+KINDS = ["socket", "pipe", "number"]
+
+
+@contextmanager
+def opened(kind: str) -> Iterator[tuple[Any, Any]]:
+    """Open a source and its peer."""
+    with pair() if kind == "socket" else pipe() as (source, peer):
+        if kind != "number":
+            yield source, peer
+            return
+        number = os.dup(source.fileno())
+        status = os.fstat(number)
+        source.close()
+        try:
+            yield number, peer
+        finally:
+            with suppress(OSError):  # unless the test has closed it
+                if os.path.samestat(os.fstat(number), status):
+                    os.close(number)
+
+
+class Served:
+    """A source with its peer, the poller, and a log of what was read, byte by byte."""
+
+    poller: Poller
+
+    def __init__(self, source: Any, peer: Any, act: Act | None) -> None:
+        self.source, self.peer = source, peer
+        self.act = act
+        self.log = Log()
+
+    def wire(self, ev: EventLoop) -> Any:
+        """Read a byte, and do what is tested."""
+        data = read(self.source, 1)
+        self.log.append(data)
+        return None if self.act is None else self.act(self, ev, data)
+
+    async def say(self, data: bytes) -> None:
+        """Make an event, and see that the wire has read it."""
+        number = len(self.log)
+        feed(self.peer, data)
+        await immediately(lambda: self.log.reach(number + 1))
+        await settle()
+
+
+Act = Callable[[Served, EventLoop, bytes], Any]
+
+
+@asynccontextmanager
+async def serving(kind: str, act: Act | None = None, **options: Any) -> AsyncIterator[Served]:
+    """Run a poller of one source, whose first two events were read."""
+    with opened(kind) as (source, peer):
+        served = Served(source, peer, act)
+        async with polling({source: served.wire}, **options) as served.poller:
+            await served.say(b".")
+            await served.say(b".")
+            yield served
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_steps_leave_is_finished_and_later_events_are_served(kind: str) -> None:
+    ends = Log()
+
+    async def later() -> Any:
+        await checkpoint()
+        ends.append("async")
+        return Call(ends.append, "rest of async")
+
+    def act(served: Served, ev: EventLoop, data: bytes) -> Any:
+        if data == b"f":
+            raise ValueError("of a step")
+        if data == b"a":
+            return later()
+        return Call(ends.append, "rest") if data == b"r" else None
+
+    def handler(ev: EventLoop, exc: Exception) -> None:
+        ends.append(str(exc))
+
+    async with serving(kind, act, handler=handler) as served:
+        for data in (b".", b"a", b".", b"r", b"f", b".", b"r", b"."):
+            await served.say(data)
+    assert b"".join(served.log) == b"...a.rf.r."
+    assert ends == ["async", "rest of async", "rest", "of a step", "rest"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_all_that_is_left_unread_is_read_at_once(kind: str) -> None:
+    async with serving(kind) as served:
+        feed(served.peer, b"x" * 1000)
+        await immediately(lambda: served.log.reach(1002))
+        await settle()
+    assert len(served.log) == 1002
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_wire_that_reads_no_more_is_started_once_for_each_arrival(kind: str) -> None:
+    starts = Log()
+    with opened(kind) as (source, peer):
+
+        def wire(ev: EventLoop) -> None:
+            starts.append(None)
+            if len(starts) <= 2:
+                read(source)
+
+        def started(number: int) -> Callable[[], Awaitable[None]]:
+            return lambda: starts.reach(number)
+
+        async with polling({source: wire}):
+            for number in range(1, 6):
+                feed(peer)
+                await immediately(started(number))
+                await settle()
+                assert len(starts) == number
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_it_goes_on_when_as_much_has_come_as_was_read(kind: str) -> None:
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"x" and len(served.log) < 100:
+            feed(served.peer, b"x")
+
+    async with serving(kind, act) as served:
+        feed(served.peer, b"x")
+        await immediately(lambda: served.log.reach(100))
+        await settle()
+    assert len(served.log) == 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_start_has_a_context_of_its_own(kind: str) -> None:
+    var: ContextVar[int] = ContextVar("var", default=0)
+    seen = Log()
+
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        seen.append(var.get())
+        var.set(var.get() + 1)
+
+    async with serving(kind, act) as served:
+        feed(served.peer, b"xxx")
+        await immediately(lambda: seen.reach(5))
+    assert seen == [0] * 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_its_own_wire_can_unregister_it(kind: str) -> None:
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"u":
+            served.poller.unregister(served.source)
+
+    async with serving(kind, act) as served:
+        await served.say(b"u")
+        feed(served.peer, b"xxx")
+        await settle()
+        with pytest.raises(KeyError):
+            served.poller.unregister(served.source)
+    assert b"".join(served.log) == b"..u"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_it_can_be_unregistered_while_it_waits_and_registered_again(kind: str) -> None:
+    again = Log()
+    async with serving(kind) as served:
+        served.poller.unregister(served.source)
+        served.poller.register(served.source, lambda ev: again.append(read(served.source, 1)))
+        feed(served.peer, b"xyz")
+        await immediately(lambda: again.reach(3))
+        served.poller.unregister(served.source)
+        feed(served.peer, b"x")
+        await settle()
+    assert again == [b"x", b"y", b"z"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_its_own_wire_can_shut_the_poller_down_which_can_run_again(kind: str) -> None:
+    log = Log()
+    with opened(kind) as (source, peer):
+
+        def wire(ev: EventLoop) -> None:
+            log.append(read(source, 1))
+            if log[-1] == b"s":
+                poller.shutdown()
+
+        poller = Poller({source: wire})
+        for data in (b"...s", b"s", b".s"):
+            feed(peer, data)
+            async with EventLoop(timeout=5) as ev:
+                ev.start(poller)
+            assert not ev.timed_out
+    assert b"".join(log) == b"...ss.s"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_interrupt_in_a_wire_leaves_the_loop(kind: str) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"i":
+            raise Interrupt
+
+    async def run() -> None:
+        async with serving(kind, act) as served:
+            feed(served.peer, b"i")
+            await anyio.sleep(5)
+
+    with pytest.raises(Interrupt):
+        await run()
+
+
+@pytest.mark.filterwarnings("error")  # of a coroutine that was never awaited
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_step_that_was_called_when_all_is_cancelled_does_not_begin(kind: str) -> None:
+    begun = Log()
+
+    async def later() -> None:
+        begun.append(None)
+
+    def act(served: Served, ev: EventLoop, data: bytes) -> Any:
+        if data != b"c":
+            return None
+        ev.cancel()
+        return later()
+
+    async with serving(kind, act) as served:
+        feed(served.peer, b"c")
+        await anyio.sleep(5)
+    assert b"".join(served.log) == b"..c"
+    assert not begun
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_end_of_the_input_starts_the_wire_one_last_time(kind: str) -> None:
+    async with serving(kind) as served:
+        feed(served.peer, b"xy")
+        served.peer.close()
+        await immediately(lambda: served.log.reach(5))
+        await settle()
+        with pytest.raises(KeyError):
+            served.poller.unregister(served.source)
+    assert served.log == [b".", b".", b"x", b"y", b""]
+
+
+@pytest.mark.parametrize("unread", [b"", b"x"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_source_that_its_wire_closed_is_an_error_once(kind: str, unread: bytes) -> None:
+    failures = Log()
+
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"c":
+            os.close(served.source) if kind == "number" else served.source.close()
+
+    def handler(ev: EventLoop, exc: Exception) -> None:
+        failures.append(type(exc))
+
+    async with serving(kind, act, handler=handler) as served:
+        feed(served.peer, b"c" + unread)
+        await failures.reach(1)
+        await settle()
+    assert failures == [anyio.ClosedResourceError]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_source_that_its_wire_unregistered_and_closed_is_no_error(kind: str) -> None:
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"c":
+            served.poller.unregister(served.source)
+            os.close(served.source) if kind == "number" else served.source.close()
+
+    async with serving(kind, act) as served:
+        await served.say(b"cx")
+    assert b"".join(served.log) == b"..c"
+
+
+async def test_an_object_that_was_closed_without_its_descriptor_starts_its_wire_on() -> None:
+    log = Log()
+    with pipe() as (reader, peer), os.fdopen(reader.fileno(), "rb", 0, closefd=False) as source:
+
+        def wire(ev: EventLoop) -> None:
+            log.append(read(reader, 1))
+            if log[-1] == b"c":
+                source.close()
+
+        async with polling({source: wire}):
+            for number, data in enumerate((b".", b".", b"c", b".", b"."), 1):
+                feed(peer, data)
+                await log.reach(number)
+                await settle()
+
+
+async def test_what_arrives_while_a_source_waits_for_its_turn_is_all_read() -> None:
+    with many(2) as ((busy, busy_peer), (other, other_peer)):
+        log, others = Log(), Log()
+
+        def wire(ev: EventLoop) -> None:
+            log.append(read(busy, 1))
+            if log[-1] == b"x" and len(log) < 100:
+                feed(other_peer)
+                feed(busy_peer)
+
+        async with polling({busy: wire, other: lambda ev: others.append(read(other, 1))}):
+            for data in (b".", b".", b"x"):
+                feed(other_peer)
+                feed(busy_peer, data)
+                await settle()
+            await immediately(lambda: others.reach(100))
+    assert len(log) == 100
+    assert len(others) == 100
+
+
+async def test_sources_that_are_always_ready_are_served_in_turns() -> None:
+    order = Log()
+    with many(3) as sources:
+
+        def reading(number: int) -> Callable[[EventLoop], None]:
+            source, _ = sources[number]
+
+            def wire(ev: EventLoop) -> None:
+                read(source, 1)
+                order.append(number)
+
+            return wire
+
+        async with polling({source: reading(n) for n, (source, _) in enumerate(sources)}):
+            for data in (b".", b".", b"x" * 200):
+                await settle()
+                order.clear()
+                for _, peer in sources:
+                    feed(peer, data)
+            await immediately(lambda: order.reach(600))
+    first_end = min(max(i for i, each in enumerate(order) if each == n) for n in range(3))
+    row = longest = 1
+    for number in range(1, first_end):
+        row = row + 1 if order[number] == order[number - 1] else 1
+        longest = max(longest, row)
+    assert longest == BURST
+
+
+async def test_sources_that_are_always_ready_leave_turns_to_others() -> None:
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"x":
+            feed(served.peer, b"x")  # so that there is always something to read
+
+    turns = 0
+    async with serving("socket", act) as served:
+        feed(served.peer, b"x")
+        await immediately(lambda: served.log.reach(100))
+        for _ in range(100):
+            number = len(served.log)
+            await checkpoint()
+            turns += len(served.log) > number
+        served.poller.unregister(served.source)
+    assert turns
