@@ -39,30 +39,23 @@ class Events:
 
     @asynccontextmanager
     async def block(self, idle: int = 0) -> AsyncIterator[None]:
-        """Open nothing: each job makes its sockets."""
+        """Note how many sockets there are at which nothing comes: each job opens its own."""
+        self._idle = idle
         yield
 
     async def events(self, number: int) -> float:
         """Read so many times; give the seconds that it took."""
-        return (await self._measure(number, 0))[0]
+        return (await self._measure(number))[0]
 
     async def events_cpu(self, number: int) -> float:
         """Read so many times; give the seconds for which the processor was busy with it."""
-        return (await self._measure(number, 0))[1]
-
-    async def events_among_5000(self, number: int) -> float:
-        """Do so beside 5,000 sockets at which nothing comes."""
-        return (await self._measure(number, 5000))[0]
-
-    async def events_cpu_among_5000(self, number: int) -> float:
-        """Do so beside 5,000 sockets at which nothing comes."""
-        return (await self._measure(number, 5000))[1]
+        return (await self._measure(number))[1]
 
     async def watch(self, busy: Sockets, idle: Sockets, read: Read) -> None:
         """Watch sockets until the last event."""
         raise NotImplementedError
 
-    async def _measure(self, number: int, idle: int) -> tuple[float, float]:
+    async def _measure(self, number: int) -> tuple[float, float]:
         left = number + WARM_UP
         began = ended = 0.0, 0.0
 
@@ -76,15 +69,15 @@ class Events:
                 ended = clock(), time.process_time()
             return left <= 0
 
-        with pairs(BUSY) as (busy, peers), pairs(idle) as (quiet, _):
+        with pairs(BUSY) as (busy, peers), pairs(self._idle // 2) as (quiet, others):
             with fed(peers, number + WARM_UP + 100 * BUSY):
-                await self.watch(busy, quiet, read)
+                await self.watch(busy, [*quiet, *others], read)
         return ended[0] - began[0], ended[1] - began[1]
 
 
 @contextmanager
 def pairs(number: int) -> Iterator[tuple[Sockets, Sockets]]:
-    """Open so many pairs of sockets; those to read from do not block."""
+    """Open so many pairs of sockets, of which the first do not block."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     made = [socket.socketpair() for _ in range(number)]

@@ -20,10 +20,11 @@ import algebra
 import anyio
 import contenders
 import descriptors
+import jobs
 import zeromq
 
 #: Where contenders are.
-MODULES = (contenders, algebra, descriptors, zeromq)
+MODULES = (contenders, algebra, descriptors, jobs, zeromq)
 
 
 async def serve(contender: contenders.Contender, idle: int) -> None:

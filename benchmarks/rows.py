@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 #: Which rows there are, by the names that ``--rows`` takes, in the order in which they are printed.
 NAMES = (
-    "step", "start", "sleep", "idle", "memory", "algebra", "events", "messages", "import", "losses"
+    "step", "start", "sleep", "idle", "memory", "algebra", "events", "messages", "jobs", "import",
+    "growth", "losses",
 )  # fmt: skip
 
 #: Those that are measured unless others are asked for.
-DEFAULT = NAMES[:-1]
+DEFAULT = NAMES[:-2]
 
 #: How the contenders are called in the table.
 TITLES = {
@@ -42,12 +43,14 @@ TITLES = {
     "AddReader": "loop.add_reader",
     "WaitReadable": "anyio.wait_readable",
     "Selector": "selectors",
+    "AsyncioJobs": "zmq.asyncio, by hand",
+    "TrioJobs": "trio and pyzmq, by hand",
     "anyio": "import anyio",
     "pass": "bare python",
 }
 
 #: Who runs on asyncio only, and is compared there with ours on any backend.
-ASYNCIO_ONLY = ("Old", "OldPolledMessages", "ZmqAsyncio")
+ASYNCIO_ONLY = ("Old", "OldPolledMessages", "ZmqAsyncio", "AsyncioJobs")
 
 #: "No slower" allows for this much: two samples of the same thing differ by a few per cent.
 NO_SLOWER = 1.1
@@ -114,6 +117,7 @@ def rows_of(backend: str) -> list[Row]:
         *algebra_rows(backend),
         *event_rows(backend),
         *message_rows(),
+        *job_rows(backend),
     ]  # fmt: skip
 
 
@@ -136,12 +140,16 @@ def event_rows(backend: str) -> list[Row]:
     waiting: Limits = {"WaitReadable": 1 / 0.9 if backend == "trio" else None}
     adding: Limits = {"AddReader": 1 / 0.9 if backend == "asyncio" else None}
     peers = waiting if backend == "trio" else {**adding, **waiting}
+    among = "+5000"
+    idle: Limits = {f"{peer}{among}": None for peer in peers}
     unjudged: Limits = dict.fromkeys(peers)
+    ours, floor = "PolledEvents", "Selector"
     return [
-        Row("events", f"fd event, 200 busy{among}{cpu}", f"events{'_cpu' * bool(cpu)}{job}",
-            unjudged if cpu or among else peers, "Selector", "PolledEvents")
-        for among, job in (("", ""), (", 5,000 idle", "_among_5000"))
-        for cpu in ("", "; processor")
+        Row("events", "fd event, 200 busy", "events", peers, floor, ours),
+        Row("events", "fd event, processor", "events_cpu", unjudged, floor, ours),
+        Row("events", "fd event, 5,000 idle", "events", idle, floor + among, ours + among),
+        Row("events", "fd event, processor, 5,000 idle", "events_cpu", idle, floor + among,
+            ours + among),
     ]  # fmt: skip
 
 
@@ -164,6 +172,19 @@ def message_rows() -> list[Row]:
         Row("messages", "memory of an idle socket", "idle_sockets",
             {**peers, blocking: None}, blocking, ours),
         Row("messages", "messages lost by time-outs, share", "lost", peers, ours, ours),
+    ]  # fmt: skip
+
+
+def job_rows(backend: str) -> list[Row]:
+    """Give the rows on a server of jobs for 50 clients."""
+    hand = "TrioJobs" if backend == "trio" else "AsyncioJobs"
+    peers: Limits = dict.fromkeys([hand, "AsyncioJobs"])
+    return [
+        Row("jobs", f"job server, 50 clients, {what}", f"jobs{part}", peers, hand, "WireJobs")
+        for what, part in (
+            ("a job", ""), ("p50", "_p50"), ("p99", "_p99"), ("processor per job", "_cpu"),
+            ("memory", "_memory"),
+        )
     ]  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """The benchmark: measure what the library promises to be fast at, and print one table. ::
 
-    nox -s benchmarks                                  # everything but the losses
+    nox -s benchmarks                                  # all but growth and losses
     nox -s benchmarks -- --quick                       # under two minutes, and rougher
     nox -s benchmarks -- --rows step start --backend trio --json results.json
-    nox -s benchmarks -- --rows losses                 # what gets lost; see below
+    nox -s benchmarks -- --rows growth losses          # what grows, what gets lost; see below
 
 Each line of the table is ours against one peer, measured side by side in the same minutes on the
 same machine. The ratio, ours over theirs, is what counts, and what the targets are about; what
@@ -11,9 +11,10 @@ follows it says how far a round's ratio was from it. ``floor`` is what the same 
 library in between. *First use* opens a new block for each batch and leaves it, *warm* uses the
 same block again and again.
 
-The row ``losses`` is a table of its own, which counts messages that get lost and tasks that sleep
-on, with ours and with its peers (:mod:`losses`). It takes hours, or three minutes if ``--quick``,
-and is left out unless it is asked for.
+The row ``growth`` is a table of its own, which shows how the cost of an operation grows with what
+else there is (:mod:`growth`). The row ``losses`` is another, which counts messages that get lost
+and tasks that sleep on, with ours and with its peers (:mod:`losses`). It takes hours, or three
+minutes if ``--quick``. Both are left out unless they are asked for.
 
 In which order to read the files: :mod:`rows` says what is measured, :mod:`contenders` how,
 :mod:`clock` by which clock, :mod:`probe`, :mod:`memory` and :mod:`imports` in which processes,
@@ -31,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from growth import Point, growth_as_text, measure_growth
 from imports import import_samplers, imported_with_us
 from losses import LossLine, losses_as_text, measure_losses
 from machine import describe
@@ -54,12 +56,15 @@ BATCHES = {
     "ipc_p99": 1000,
     "tcp_p50": 1000,
     "tcp_p99": 1000,
+    "jobs": 10_000,
+    "jobs_p50": 10_000,
+    "jobs_p99": 10_000,
+    "jobs_cpu": 10_000,
+    "jobs_memory": 10_000,
     "idle_sockets": 500,
     "lost": 1000,
     "events": 200_000,
     "events_cpu": 200_000,
-    "events_among_5000": 200_000,
-    "events_cpu_among_5000": 200_000,
 }
 
 #: What ``import aiowire`` must not import.
@@ -192,10 +197,15 @@ def main() -> None:
     if "losses" in options.rows:
         size = "quick" if options.quick else "full"
         losses += measure_losses(options.backend, size, note)
+    points: list[Point] = []
+    if "growth" in options.rows:
+        points += measure_growth(options.backend, 1 if options.quick else 5, note)
     unwanted = imported_with_us(*UNWANTED)
     print("\n".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
     if lines:
         print(as_text(lines), end="\n\n")
+    if points:
+        print(growth_as_text(points), end="\n\n")
     if losses:
         print(losses_as_text(losses), end="\n\n")
     print(f"import aiowire imports {', '.join(unwanted) or 'none'} of {', '.join(UNWANTED)}")
@@ -203,6 +213,7 @@ def main() -> None:
     if options.json:
         results = {"machine": machine, "unwanted imports": unwanted,
                    "lines": [line.as_dict() for line in lines],
+                   "growth": [point.as_dict() for point in points],
                    "losses": [line.as_dict() for line in losses]}  # fmt: skip
         options.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 

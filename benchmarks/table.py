@@ -14,6 +14,7 @@ HEADERS = ("what", "backend", "ours", "against", "theirs", "ratio", "target", "r
 UNITS = {
     "memory": (1 / 1024, "KiB"),
     "idle_sockets": (1 / 1024, "KiB"),
+    "jobs_memory": (1 / 2**20, "MiB"),
     "import": (1e3, "ms"),
     "process": (1e3, "ms"),
     "lost": (100, "%"),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,24 +252,40 @@ class BlockingMessages(Messages):
 
 
 class PolledMessages(BlockingMessages):
-    """Our :class:`aiowire.Poller` of a plain socket, whose wire receives one message."""
+    """Our :class:`aiowire.Poller` of a plain socket, whose wire receives one message.
 
-    async def receive(self, socket: Any, number: int) -> None:
-        """Receive so many messages in wires."""
+    Beside it may be others, at which nothing comes.
+    """
+
+    @asynccontextmanager
+    async def block(self, idle: int = 0) -> AsyncIterator[None]:
+        """Open the others."""
+        with ExitStack() as stack:
+            context = stack.enter_context(zmq.Context())
+            self._idle = [stack.enter_context(context.socket(zmq.PULL)) for _ in range(idle)]
+            yield
+
+    async def flood(self, number: int) -> float:
+        """Receive so many messages in wires, those that do not count before in the same poller."""
         from aiowire import EventLoop, Poller
 
-        left = number
+        left, since = number + WARM_UP, 0.0
 
         def receive_one(ev: Any) -> None:
-            nonlocal left
+            nonlocal left, since
             socket.recv(zmq.NOBLOCK)
             left -= 1
-            if not left:
+            if left == number:
+                since = clock()
+            elif not left:
                 poller.shutdown()
 
-        poller = Poller({socket: receive_one})
-        async with EventLoop() as ev:
-            ev.start(poller)
+        async with self.socket(zmq.PULL) as socket:
+            poller = Poller({source: receive_one for source in (socket, *self._idle)})
+            with other_process("flood", self.address_of(socket), str(number + WARM_UP)):
+                async with EventLoop() as ev:
+                    ev.start(poller)
+                return clock() - since
 
 
 class OldPolledMessages(ZmqAsyncio):
