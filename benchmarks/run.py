@@ -4,6 +4,7 @@
     nox -s benchmarks -- --quick                       # under two minutes, and rougher
     nox -s benchmarks -- --rows step start --backend trio --json results.json
     nox -s benchmarks -- --rows growth losses          # what grows, what gets lost; see below
+    nox -s benchmarks -- --instructions                # thousands of instructions, not time
 
 Each line of the table is ours against one peer, measured side by side in the same minutes on the
 same machine. The ratio, ours over theirs, is what counts, and what the targets are about; what
@@ -18,7 +19,8 @@ minutes if ``--quick``. Both are left out unless they are asked for.
 
 In which order to read the files: :mod:`rows` says what is measured, :mod:`contenders` how,
 :mod:`clock` by which clock, :mod:`probe`, :mod:`memory` and :mod:`imports` in which processes,
-:mod:`turns` in which order, and :mod:`table` prints what came out.
+:mod:`turns` in which order, and :mod:`table` prints what came out. With ``--instructions`` it is
+:mod:`instructions` that measures, where that makes sense.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from time import perf_counter
 
 from growth import Point, growth_as_text, measure_growth
 from imports import import_samplers, imported_with_us
+from instructions import measure_instructions
 from losses import LossLine, losses_as_text, measure_losses
 from machine import describe
 from memory import MEASURABLE
@@ -179,6 +182,9 @@ def parse() -> argparse.Namespace:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description="Measure aiowire and its peers, side by side.")
     parser.add_argument("--quick", action="store_true", help="under two minutes, and rougher")
+    parser.add_argument(
+        "--instructions", action="store_true", help="count instructions instead of time"
+    )
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--rows", nargs="+", choices=NAMES, default=list(DEFAULT))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
@@ -192,7 +198,10 @@ def main() -> None:
         raise SystemExit("asyncio.TaskGroup, a peer, is there from Python 3.11 on")
     machine = describe()
     since = perf_counter()
-    lines = measure(options.rows, options.backend, QUICK if options.quick else FULL)
+    if options.instructions:
+        lines = measure_instructions(options.rows, options.backend, note)
+    else:
+        lines = measure(options.rows, options.backend, QUICK if options.quick else FULL)
     losses: list[LossLine] = []
     if "losses" in options.rows:
         size = "quick" if options.quick else "full"

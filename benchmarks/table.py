@@ -18,6 +18,7 @@ UNITS = {
     "import": (1e3, "ms"),
     "process": (1e3, "ms"),
     "lost": (100, "%"),
+    "instructions": (1e-3, "k"),
 }
 
 

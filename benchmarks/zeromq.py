@@ -281,7 +281,7 @@ class PolledMessages(BlockingMessages):
                 poller.shutdown()
 
         async with self.socket(zmq.PULL) as socket:
-            poller = Poller({source: receive_one for source in (socket, *self._idle)})
+            poller = Poller(dict.fromkeys((socket, *self._idle), receive_one))
             with other_process("flood", self.address_of(socket), str(number + WARM_UP)):
                 async with EventLoop() as ev:
                     ev.start(poller)

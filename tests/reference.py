@@ -211,7 +211,7 @@ def step_attempt(p: P, t: float, env: Env) -> Run:
 
 def step_finally(p: P, t: float, env: Env) -> Run:
     run = chain(p.parts[0], t, env)
-    cleanup = group(p.parts[1:], run.end, Env(INF, env.stop))
+    cleanup = group(p.parts[1:], run.end, Env(INF, INF))  # shielded from both
     failures = run.failures + cleanup.failures
     cancelled = run.cancelled and not failures
     return replace(cleanup.after(run), failures=failures, cancelled=cancelled)
