@@ -1,7 +1,7 @@
 """The gates of aiowire. ``nox`` alone runs what a newcomer wants: every test on this Python.
 
 ``nox -s matrix``      every Python present × oldest and newest dependencies × backend
-``nox -s lint types coverage docs stress benchmarks``     one gate each
+``nox -s lint types coverage docs stress benchmarks soak``    one gate each
 ``nox -- -k poller``   what follows ``--`` goes to pytest
 
 Everything runs against the wheel, built from the sdist as users get it, and never against the
@@ -122,6 +122,20 @@ def benchmarks(session: nox.Session) -> None:
     """Print the table of benchmarks; it takes its time."""
     _install(session, "benchmarks", extras=EXTRAS)
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(requires=["wheel"])
+def soak(session: nox.Session) -> None:
+    """Load a server for half an hour on each backend, and see that nothing grows."""
+    _install(session, "benchmarks", extras=EXTRAS)
+    session.run("python", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Draw the results of the benchmarks, a file of theirs, as the pictures in the documents."""
+    _install_group(session, "picture")
+    session.run("python", "benchmarks/picture.py", *session.posargs)
 
 
 def _dist(session: nox.Session) -> Path:
