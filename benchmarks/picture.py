@@ -19,7 +19,7 @@ matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
 matplotlib.rcParams["svg.hashsalt"] = "aiowire"  # the same results, the same file
 
 from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: E402
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator  # noqa: E402
 
 DOCS = Path(__file__).parent.parent / "docs"
 COLOURS = {"pass": "#2a7f62", "MISS": "#c1442e", None: "#8fa3ad"}
@@ -91,8 +91,10 @@ def draw_growth(results: dict[str, Any], path: Path) -> None:
         axes.set_xlabel(grows, fontsize=8)
         axes.set_ylabel("µs", fontsize=8)
         axes.grid(color="#eeeeee", which="both")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         low, high = axes.get_ylim()
-        axes.set_ylim(low / 3, high * 3)  # what is flat looks flat
+        axes.set_ylim(low / 5, high * 5)  # what is flat looks flat
     grid.flat[0].legend(fontsize=8)
     figure.text(0.01, 0.005, machine_of(results), fontsize=7)
     save(figure, path)
