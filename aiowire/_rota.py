@@ -9,7 +9,6 @@ waited for in another way.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from ._chain import Turn
-from ._check import discard
+from ._chain import SLICE, Turn
 from ._wire import Rest
 
 if TYPE_CHECKING:
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-#: How many steps a source is served in a row while others wait for theirs.
-BURST = 16
+#: For how long, in seconds, a source is served at least while others wait for their turn.
+LEAST = 0.00005
 
 
 class Step(NamedTuple):
@@ -55,15 +53,17 @@ class Rota:
         self._roused.set()
 
     async def serve(self, ev: EventLoop) -> None:
-        """Serve them until cancelled."""
+        """Serve them until cancelled; they share the time."""
         turn, ready = ev._crew.turn, self._ready
         while True:
             while ready:
+                now = monotonic()
+                until = min(now + max(SLICE / len(ready), LEAST), turn.until)
                 place = ready.popleft()
-                if place.serve(turn, BURST if ready else math.inf):
+                if place.serve(turn, until):
                     ready.append(place)
                 if monotonic() >= turn.until:
-                    await self._session.give_turns(turn)
+                    await self._session.give_turns(turn, len(ready))
             self._roused = anyio.Event()
             await self._roused.wait()
 
@@ -92,10 +92,10 @@ class Place:
         self.rouse()
         try:
             await left.wait()
-        except BaseException:
-            if self._step is not None:
-                discard(self._step.result)
-            raise
+        except anyio.get_cancelled_exc_class():
+            if self._step is None:
+                raise
+            # It is finished first, and cancelled where it waits, as if it had been called there.
         finally:
             step, self._step = self._step, None
             self._left = None
@@ -108,10 +108,10 @@ class Place:
             self._is_queued = True
             self._rota.add(self)
 
-    def serve(self, turn: Turn, most: float) -> bool:
+    def serve(self, turn: Turn, until: float) -> bool:
         """Start the wire while the source is ready: this loop is all that an event costs.
 
-        :param most: how many times at most
+        :param until: when it is the turn of another
         :return: whether it is to be served again
         """
         left, watch = self._left, self._watch
@@ -138,8 +138,8 @@ class Place:
                 break
             if watch.is_stopped:
                 break
-            most -= 1
-            if not most or monotonic() >= turn.until:
+            now = monotonic()
+            if now >= until or now >= turn.until:
                 watch.is_waiting = True
                 return True
         self._is_queued = False

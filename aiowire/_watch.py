@@ -272,7 +272,7 @@ class Session:
         try:
             async with self._loop:
                 if self.arrivals is not None and not self._stopped.is_set():
-                    for wire in (self.arrivals.listen, self.rota.serve):
+                    for wire in (self.arrivals.listen, self._serve):
                         self._serving.append(self._loop.start(wire))
                 for watch in self._watches():
                     self.begin(watch)
@@ -297,14 +297,27 @@ class Session:
         for chain in self._serving:
             chain.cancel()
 
-    async def give_turns(self, turn: Turn) -> None:
-        """Let others run, and share the time until the next turn among those who do likewise."""
-        self._giving += 1
+    async def give_turns(self, turn: Turn, number: int = 1) -> None:
+        """Let others run, and share the time until the next turn among those who do likewise.
+
+        :param number: how many sources are served in the turn
+        """
+        self._giving += number
         try:
             await anyio.lowlevel.checkpoint()
         finally:
-            self._giving -= 1
-        turn.until = min(turn.until, monotonic() + SLICE / (1 + self._giving))
+            self._giving -= number
+        share = number / (number + self._giving) if number else 1.0
+        turn.until = min(turn.until, monotonic() + SLICE * share)
+
+    async def _serve(self, ev: EventLoop) -> None:
+        """Run the rota; a wire may have cancelled the task that it happened to run in."""
+        try:
+            await self.rota.serve(ev)
+        except anyio.get_cancelled_exc_class():
+            if not self._stopped.is_set():
+                self._serving.append(self._loop.start(self._serve))
+            raise
 
     def start(self, watch: Watch, wire: AnyWire, context: Context) -> Handle:
         """Start a chain on behalf of a watch."""

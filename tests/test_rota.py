@@ -6,20 +6,36 @@ and the wire does what is tested at a later one.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from itertools import groupby
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from aiowire import Call, EventLoop, Poller
-from aiowire._rota import BURST
+from aiowire import Call, EventLoop, Poller, UnhandledException
+from aiowire.backends._arrivals import Arrivals
 
-from .support import Log, feed, immediately, many, pair, pipe, polling, read, settle
+from .clock import Clock
+from .support import (
+    Log,
+    feed,
+    immediately,
+    many,
+    on_asyncio,
+    pair,
+    pipe,
+    polling,
+    read,
+    settle,
+    tcp,
+)
 
 KINDS = ["socket", "pipe", "number"]
 
@@ -232,11 +248,13 @@ async def test_an_interrupt_in_a_wire_leaves_the_loop(kind: str) -> None:
 
 @pytest.mark.filterwarnings("error")  # of a coroutine that was never awaited
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_step_that_was_called_when_all_is_cancelled_does_not_begin(kind: str) -> None:
+async def test_a_step_in_which_all_is_cancelled_is_cancelled_where_it_waits(kind: str) -> None:
     begun = Log()
 
     async def later() -> None:
-        begun.append(None)
+        begun.append("begun")
+        await checkpoint()
+        begun.append("went on")
 
     def act(served: Served, ev: EventLoop, data: bytes) -> Any:
         if data != b"c":
@@ -248,7 +266,28 @@ async def test_a_step_that_was_called_when_all_is_cancelled_does_not_begin(kind:
         feed(served.peer, b"c")
         await anyio.sleep(5)
     assert b"".join(served.log) == b"..c"
-    assert not begun
+    assert begun == ["begun"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_failure_of_the_step_in_which_all_is_cancelled_is_raised(
+    kind: str, failure: type[BaseException]
+) -> None:
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"c":
+            ev.cancel()
+            raise failure
+
+    async def run() -> None:
+        async with serving(kind, act) as served:
+            feed(served.peer, b"c")
+            await anyio.sleep(5)
+
+    with pytest.raises((failure, UnhandledException)) as caught:
+        await run()
+    raised = caught.value
+    assert isinstance(getattr(raised, "exceptions", [raised])[0], failure)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -330,9 +369,13 @@ async def test_what_arrives_while_a_source_waits_for_its_turn_is_all_read() -> N
     assert len(others) == 100
 
 
-async def test_sources_that_are_always_ready_are_served_in_turns() -> None:
+async def test_sources_that_are_always_ready_share_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With this clock a source of two has time for some steps of a millisecond."""
+    monkeypatch.setattr("aiowire._rota.monotonic", Clock())
     order = Log()
-    with many(3) as sources:
+    with many(2) as sources:
 
         def reading(number: int) -> Callable[[EventLoop], None]:
             source, _ = sources[number]
@@ -344,18 +387,165 @@ async def test_sources_that_are_always_ready_are_served_in_turns() -> None:
             return wire
 
         async with polling({source: reading(n) for n, (source, _) in enumerate(sources)}):
-            for data in (b".", b".", b"x" * 200):
+            for data in (b".", b".", b"x" * 100):
                 await settle()
                 order.clear()
                 for _, peer in sources:
                     feed(peer, data)
-            await immediately(lambda: order.reach(600))
-    first_end = min(max(i for i, each in enumerate(order) if each == n) for n in range(3))
-    row = longest = 1
-    for number in range(1, first_end):
-        row = row + 1 if order[number] == order[number - 1] else 1
-        longest = max(longest, row)
-    assert longest == BURST
+            await immediately(lambda: order.reach(200))
+    first_end = min(max(i for i, each in enumerate(order) if each == n) for n in range(2))
+    turns = [sum(1 for _ in same) for _, same in groupby(order[:first_end])]
+    assert 1 < max(turns) < 10
+
+
+async def test_those_who_read_by_themselves_get_their_share_of_the_time() -> None:
+    starts = {"rota": 0, "alone": 0}
+    with many(2) as ((busy, busy_peer), (other, other_peer)):
+
+        def plain(ev: EventLoop) -> None:
+            starts["rota"] += 1
+            feed(busy_peer, read(busy, 1))
+
+        async def alone(ev: EventLoop) -> None:
+            starts["alone"] += 1
+            feed(other_peer, read(other, 1))
+
+        async with polling({busy: plain, other: alone}):
+            feed(busy_peer)
+            feed(other_peer)
+            with anyio.fail_after(20):
+                while min(starts.values()) < 500:
+                    await checkpoint()
+
+
+@on_asyncio
+async def test_a_wire_that_cancels_the_task_it_happens_to_run_in_stops_nobody() -> None:
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"c":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    with pipe() as (other, other_peer):
+        others = Log()
+        async with serving("socket", act) as served:
+            served.poller.register(other, lambda ev: others.append(read(other, 1)))
+            for number in (1, 2):
+                feed(other_peer)
+                await others.reach(number)
+            feed(served.peer, b"c")
+            await served.log.reach(3)
+            await settle()
+            await served.say(b"x")
+            feed(other_peer)
+            await immediately(lambda: others.reach(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_somebody_else_has_read_does_not_make_it_deaf(kind: str) -> None:
+    """An edge has told of it, and when its turn comes there is nothing."""
+    with pair() as (other, other_peer):
+        async with serving(kind) as served:
+
+            def steal(ev: EventLoop) -> None:
+                if read(other) == b"steal":
+                    read(served.source)
+
+            served.poller.register(other, steal)
+            for data in (b".", b".", b"steal"):
+                feed(other_peer, data)
+                if data == b"steal":
+                    feed(served.peer, b"s")
+                await settle()
+            for data in (b"1", b"2", b"3"):
+                await served.say(data)
+    assert b"".join(served.log).replace(b"s", b"") == b"..123"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_arrives_while_the_edges_are_collected_is_not_taken_for_unread(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much as the wire then reads; so the number of bytes will be the same after that."""
+    feeds: list[bytes] = []
+    peers: list[Any] = []
+    collect = Arrivals.collect
+
+    def collect_when_more_has_come(self: Arrivals) -> None:
+        if feeds:
+            feed(peers[0], feeds.pop(0))
+        collect(self)
+
+    monkeypatch.setattr(Arrivals, "collect", collect_when_more_has_come)
+    async with serving(kind) as served:
+        feed(served.peer, b"1")
+        peers.append(served.peer)
+        feeds.extend([b"", b"2"])  # when it is roused, and when it looks
+        await immediately(lambda: served.log.reach(4))
+    assert b"".join(served.log) == b"..12"
+
+
+async def test_input_behind_urgent_data_is_read() -> None:
+    """At the mark there are no bytes to read, and more behind it."""
+    with tcp() as (source, peer):
+        log = Log()
+        async with polling({source: lambda ev: log.append(source.recv(100))}):
+            for number in (1, 2):
+                peer.send(b".")
+                await log.reach(number)
+                await settle()
+            peer.send(b"abc")
+            peer.send(b"!", socket.MSG_OOB)
+            peer.send(b"def")
+            await immediately(lambda: log.reach(4))
+            for number in (5, 6):
+                peer.send(b"x")
+                await immediately(lambda number=number: log.reach(number))  # type: ignore[misc]
+                await settle()
+    assert b"".join(log) == b"..abcdefxx"
+
+
+async def test_input_below_the_mark_of_a_socket_starts_nothing() -> None:
+    with tcp() as (source, peer):
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 10)
+        log = Log()
+        async with polling({source: lambda ev: log.append(source.recv(10))}):
+            for number in (1, 2):
+                peer.send(b"x" * 10)
+                await log.reach(number)
+                await settle()
+            peer.send(b"x" * 15)
+            await log.reach(3)
+            await settle()
+            assert len(log) == 3
+            peer.send(b"x" * 5)
+            await log.reach(4)
+    assert log == [b"x" * 10] * 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_another_file_under_its_number_never_starts_its_wire(kind: str) -> None:
+    failures = Log()
+    with pair() as (foreign, foreign_peer):
+        feed(foreign_peer, b"foreign")
+
+        def act(served: Served, ev: EventLoop, data: bytes) -> None:
+            if data == b"c":
+                source = served.source
+                number = source if isinstance(source, int) else source.fileno()
+                os.dup2(foreign.fileno(), number)
+
+        def handler(ev: EventLoop, exc: Exception) -> None:
+            failures.append(type(exc))
+
+        async with serving(kind, act, handler=handler) as served:
+            feed(served.peer, b"c")
+            await failures.reach(1)
+            await settle()
+            if kind == "number":
+                os.close(served.source)
+    assert b"".join(served.log) == b"..c"
+    assert failures == [anyio.ClosedResourceError]
 
 
 async def test_sources_that_are_always_ready_leave_turns_to_others() -> None:

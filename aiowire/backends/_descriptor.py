@@ -24,6 +24,7 @@ import stat
 from array import array
 from collections.abc import Awaitable, Callable
 from fcntl import ioctl
+from functools import cache
 from termios import FIONREAD
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,17 @@ def fileno_of(source: Any) -> int:
     return fd
 
 
+@cache
+def device_of_pipes() -> int:
+    """Give the device of all pipes that have no name; those that have may be opened again."""
+    ends = os.pipe()
+    try:
+        return os.fstat(ends[0]).st_dev
+    finally:
+        for each in ends:
+            os.close(each)
+
+
 class DescriptorReadiness(Readiness):
     """The readiness of one descriptor."""
 
@@ -71,26 +83,28 @@ class DescriptorReadiness(Readiness):
         self._source = source
         self._fd = fileno_of(source)
         status = os.fstat(self._fd)
-        self._file = status.st_dev, status.st_ino
+        self._device, self._inode = status.st_dev, status.st_ino
         # The error of a pipe is that nobody reads it; that of a socket is one of many things.
         is_socket = stat.S_ISSOCK(status.st_mode)
         self._end = HANG_UP if is_socket else HANG_UP | select.POLLERR
-        self._is_own = is_socket  # the inode
+        # Whether no other file ever has the same device and inode.
+        self._is_unique = is_socket or (
+            stat.S_ISFIFO(status.st_mode) and status.st_dev == device_of_pipes()
+        )
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
         self._has_arrived = False
-        self._has_more = False  # arrived than input: the end, or an error
+        self._is_plain = True  # nothing has happened but that input arrived, of which bytes tell
         self._arrival: anyio.Event | None = None  # set when something arrives
         self._notify: Callable[[], object] | None = None  # called then
         self._unread = Unread(self._fd)
         self._last_unread: Any = None  # what was there to read at the last start
-        # Whether it has something to read if and only if a number of bytes says so, until its end.
-        self._is_stream = self._unread.is_bytes and (is_socket or stat.S_ISFIFO(status.st_mode))
         self._started = False  # whether there was a start since it was last not readable
         self._pause = 0.0
 
     def open(self, arrivals: Arrivals | None) -> None:
-        self._has_arrived = self._has_more = self._started = False
+        self._has_arrived = self._started = False
+        self._is_plain = True
         self._offered = arrivals
         self._notify = None
 
@@ -101,11 +115,9 @@ class DescriptorReadiness(Readiness):
 
     def arrived(self, events: int) -> None:
         """Note that input has arrived, or what else has happened."""
-        if self._has_arrived and events == select.POLLIN:
-            return  # that is known already
         self._has_arrived = True
         if events != select.POLLIN:
-            self._has_more = True
+            self._is_plain = False
         if self._notify is not None:
             notify, self._notify = self._notify, None
             notify()
@@ -117,7 +129,12 @@ class DescriptorReadiness(Readiness):
             status = os.fstat(self._fd)
         except OSError:
             status = None
-        if status is None or (status.st_dev, status.st_ino) != self._file or self._is_lost():
+        if (
+            status is None
+            or status.st_ino != self._inode
+            or status.st_dev != self._device
+            or (not self._is_unique and self._is_lost())
+        ):
             raise anyio.ClosedResourceError(
                 f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
                 f"unregister a source before you close it"
@@ -129,48 +146,47 @@ class DescriptorReadiness(Readiness):
 
     def _is_lost(self) -> bool:
         """Say whether the file was closed, where another one with the same inode has its number."""
-        return not self._is_own and self._arrivals is not None and not self._arrivals.has(self._fd)
+        return (
+            not self._is_unique and self._arrivals is not None and not self._arrivals.has(self._fd)
+        )
 
     def look(self, flags: int) -> Callable[[], bool]:
-        """Look for what is there to read in a stream, as :meth:`wait` does, only faster."""
-        if flags != POLLIN or not self._is_stream or self._offered is None:
+        """Look for what is there to read in a stream, as :meth:`wait` does, only faster.
+
+        It says yes only where :meth:`wait` would return at once.
+        """
+        self._is_stream = flags == POLLIN and self._is_unique and self._unread.is_bytes
+        if not self._is_stream or self._offered is None:
             return is_unknown
         fd, count = self._fd, array("i", [0])  # one for all calls, which are many
-        fileno = self._fileno if isinstance(self._source, int) else self._source.fileno
+        left = select.poll()
+        left.register(fd, select.POLLIN | HANG_UP)
 
         def is_ready() -> bool:
             if not self._started:
                 return False
-            try:
-                if fileno() != fd:
-                    self.check()
-                ioctl(fd, FIONREAD, count)
-            except (OSError, ValueError):
-                self.check()
-                self._is_stream = False  # its object was closed, and it was not: it is waited for
+            self.check()
+            ioctl(fd, FIONREAD, count)
+            is_new: bool = count[0] < self._last_unread
+            if not is_new:
+                assert self._arrivals is not None
+                self._arrivals.collect()  # there may be new input, as much as what was read
+                ioctl(fd, FIONREAD, count)  # all that had arrived by then
+                is_new = self._has_arrived or count[0] != self._last_unread
+            if not count[0]:
+                self._has_arrived = False  # somebody else has read it
+                self._is_plain = not left.poll(0)  # else it is the end, or input that is urgent
                 return False
-            unread = count[0]
-            if not unread or (unread >= self._last_unread and not self._has_come(unread)):
-                return False
-            self._has_arrived = False
-            self._last_unread = unread
-            return True
+            if is_new:
+                self._has_arrived = False
+                self._last_unread = count[0]
+            return is_new
 
         return is_ready
 
-    def _fileno(self) -> int:
-        self.check()
-        return self._fd
-
-    def _has_come(self, unread: int) -> bool:
-        """Say whether what is there is not all that was there at the last start."""
-        assert self._arrivals is not None
-        self._arrivals.collect()  # it may be other input, as much as what was read
-        return self._has_arrived or unread != self._last_unread
-
     def notify(self, flags: int, function: Callable[[], object]) -> bool:
         """Notify of arrivals to a stream, as long as they are nothing but input."""
-        if flags != POLLIN or not self._is_stream or self._arrivals is None or self._has_more:
+        if not self._is_stream or self._arrivals is None or not self._is_plain:
             return False
         self._notify = function
         return True
@@ -227,6 +243,7 @@ class DescriptorReadiness(Readiness):
             events = self._poll(select.POLLIN | HANG_UP)
             if not events:
                 self._started = self._has_arrived = is_due = False
+                self._is_plain = True
                 await self._next_arrival(math.inf)
                 continue
             unread = self._unread.count()

@@ -30,8 +30,10 @@ class Unread:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._count = self._count_bytes
+        self._is_marked = False  # whether input below some amount is not told of
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
             with socket.socket(fileno=os.dup(fd)) as sock:
+                self._is_marked = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1
                 if sock.type != socket.SOCK_STREAM:
                     self._count = self._next_datagram
                 elif sys.platform == "linux" and sock.getsockopt(
@@ -48,8 +50,8 @@ class Unread:
 
     @property
     def is_bytes(self) -> bool:
-        """Whether the value is a number of bytes."""
-        return self._count == self._count_bytes
+        """Whether the value is the number of bytes that there are to read."""
+        return self._count == self._count_bytes and not self._is_marked
 
     @property
     def is_exact(self) -> bool:
