@@ -31,6 +31,7 @@ In which order to read the files, each of which uses only those above it::
     _catch      Catch, Retry, Finally
     backends/   the kinds of readiness; how tasks wait for ZeroMQ
     zmq/        awaitable ZeroMQ sockets, for programs that import aiowire.zmq
+    _rota       sources of a poller that are served in turns
     _watch      what runs in a poller
     _poller     Poller
     _pipes      between a program and its wire
