@@ -350,8 +350,6 @@ class EventLoop(Stoppable):
         finally:
             del body, left, failures, interrupts
 
-    # Chains.
-
     def _chain_ended(self, chain: Handle) -> None:
         chain._done = True
         chain._worker = None
@@ -382,10 +380,7 @@ class EventLoop(Stoppable):
             self._chain_ended(chain)
 
     def _sort(self, exc: BaseException) -> tuple[Exception | None, list[BaseException]]:
-        """Keep what was raised, but for cancellation, to be raised at the end.
-
-        Give back the failure in it, and all that is kept.
-        """
+        """Keep all but cancellation for the end; give the failure in it, and what is kept."""
         failure, others = sort_out(exc)
         kept = [each for each in others if not isinstance(each, self._crew.cancellation)]
         if failure is not None:
