@@ -167,9 +167,10 @@ class Worker(Coroutine[Any, Any, None]):
                 if chain._cancelled:  # by itself: the cancel scope is this worker's
                     return self._retire()
             except BaseException as exc:
+                is_own = chain._cancelled
                 chain._loop._chain_stopped(chain, exc)
                 del chain
-                return self._retire(exc)
+                return self._retire(exc, is_own)
             else:
                 self._chain = chain
                 self._coro = coro
@@ -200,9 +201,10 @@ class Worker(Coroutine[Any, Any, None]):
             return self._retire() if chain._cancelled else self._serve()
         except BaseException as exc:
             self._chain = self._coro = None
+            is_own = chain._cancelled
             chain._loop._chain_stopped(chain, exc)
             del chain
-            return self._retire(exc)
+            return self._retire(exc, is_own)
         finally:
             del arg
         # What _wait() does, without the call: this is done each time that a chain waits.
@@ -256,8 +258,10 @@ class Worker(Coroutine[Any, Any, None]):
             del arg
             raise
 
-    def _retire(self, exc: BaseException | None = None) -> Any:
+    def _retire(self, exc: BaseException | None = None, is_own: bool = False) -> Any:
         """End the task.
+
+        :param is_own: whether it was the chain that was cancelled, and alone
 
         A cancellation goes on to the cancel scope that asked for it, be it this task's or one
         further out. One that no scope asked for, such as asyncio's ``task.cancel()``, ends
@@ -265,13 +269,14 @@ class Worker(Coroutine[Any, Any, None]):
         whole task group along.
 
         What was raised knows the frames that it came through. None of them keeps it, so that both
-        are gone at once, and do not wait for the garbage collector.
+        are gone at once, and do not wait for the garbage collector. On trio the frames of who has
+        cancelled the chain would, and where it was waiting then is of no interest to anyone.
         """
         self._wait(None, 1)
         self.task = None
         try:
             if isinstance(exc, self._crew.cancellation) and is_cancelled():
-                raise exc.with_traceback(None)
+                raise exc.with_traceback(None) if is_own else exc
         finally:
             del exc
         raise StopIteration
