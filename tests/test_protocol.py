@@ -334,3 +334,14 @@ async def test_a_source_that_was_unregistered_and_then_closed_is_no_failure() ->
     poller = Poller({Closed(): print})
     async with polling(poller):
         await settle()
+
+
+def test_a_readiness_that_says_no_more_is_waited_for_each_time() -> None:
+    class Plain(Readiness):
+        async def wait(self, flags: int, /) -> bool:
+            raise NotImplementedError
+
+    source = Plain()
+    assert not source.look(POLLIN)()
+    assert not source.notify(POLLIN, print)
+    assert source.still(POLLIN)
