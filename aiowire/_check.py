@@ -52,6 +52,7 @@ def options_text(wire: object, defaults: Mapping[str, object], hidden: Collectio
 
 
 def discard(value: object) -> None:
+    """Close a coroutine that nobody will await, or Python would warn of it."""
     if inspect.iscoroutine(value):
         value.close()
 

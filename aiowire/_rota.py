@@ -63,7 +63,7 @@ class Rota:
                 if place.serve(turn, until):
                     ready.append(place)
                 if monotonic() >= turn.until:
-                    await self._session.give_turns(turn, len(ready))
+                    await self._session.give_turns(turn, max(len(ready), 1))
             self._roused = anyio.Event()
             await self._roused.wait()
 

@@ -7,8 +7,10 @@ A running poller is a nested loop, its *session*. In that, each registration has
     take the first step of its wire        # this is what reads the source
     start the rest of that wire, if any, as a chain of its own
 
-So there is no task, nor anything else, for each event. The wires get as ``ev`` the loop in which
-the poller was started, and what they start there is no longer the poller's affair.
+So there is no task, nor anything else, for each event. While its wire does no more than read, a
+watch sleeps, and the *rota* of the session does this for it (see ``_rota.py``). The wires get as
+``ev`` the loop in which the poller was started, and what they start there is no longer the poller's
+affair.
 """
 
 from __future__ import annotations
@@ -307,7 +309,7 @@ class Session:
             await anyio.lowlevel.checkpoint()
         finally:
             self._giving -= number
-        share = number / (number + self._giving) if number else 1.0
+        share = number / (number + self._giving)
         turn.until = min(turn.until, monotonic() + SLICE * share)
 
     async def _serve(self, ev: EventLoop) -> None:

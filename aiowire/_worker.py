@@ -167,10 +167,9 @@ class Worker(Coroutine[Any, Any, None]):
                 if chain._cancelled:  # by itself: the cancel scope is this worker's
                     return self._retire()
             except BaseException as exc:
-                is_own = chain._cancelled
                 chain._loop._chain_stopped(chain, exc)
                 del chain
-                return self._retire(exc, is_own)
+                return self._retire(exc)
             else:
                 self._chain = chain
                 self._coro = coro

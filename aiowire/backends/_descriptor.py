@@ -146,9 +146,7 @@ class DescriptorReadiness(Readiness):
 
     def _is_lost(self) -> bool:
         """Say whether the file was closed, where another one with the same inode has its number."""
-        return (
-            not self._is_unique and self._arrivals is not None and not self._arrivals.has(self._fd)
-        )
+        return self._arrivals is not None and not self._arrivals.has(self._fd)
 
     def look(self, flags: int) -> Callable[[], bool]:
         """Look for what is there to read in a stream, as :meth:`wait` does, only faster.
