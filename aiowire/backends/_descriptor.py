@@ -24,7 +24,6 @@ import stat
 from array import array
 from collections.abc import Awaitable, Callable
 from fcntl import ioctl
-from functools import cache
 from termios import FIONREAD
 from typing import TYPE_CHECKING, Any
 
@@ -65,17 +64,6 @@ def fileno_of(source: Any) -> int:
     return fd
 
 
-@cache
-def device_of_pipes() -> int:
-    """Give the device of all pipes that have no name; those that have may be opened again."""
-    ends = os.pipe()
-    try:
-        return os.fstat(ends[0]).st_dev
-    finally:
-        for each in ends:
-            os.close(each)
-
-
 class DescriptorReadiness(Readiness):
     """The readiness of one descriptor."""
 
@@ -87,10 +75,6 @@ class DescriptorReadiness(Readiness):
         # The error of a pipe is that nobody reads it; that of a socket is one of many things.
         is_socket = stat.S_ISSOCK(status.st_mode)
         self._end = HANG_UP if is_socket else HANG_UP | select.POLLERR
-        # Whether no other file ever has the same device and inode.
-        self._is_unique = is_socket or (
-            stat.S_ISFIFO(status.st_mode) and status.st_dev == device_of_pipes()
-        )
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
         self._has_arrived = False
@@ -98,6 +82,7 @@ class DescriptorReadiness(Readiness):
         self._arrival: anyio.Event | None = None  # set when something arrives
         self._notify: Callable[[], object] | None = None  # called then
         self._unread = Unread(self._fd)
+        self._is_stream = self._unread.is_bytes and (is_socket or stat.S_ISFIFO(status.st_mode))
         self._last_unread: Any = None  # what was there to read at the last start
         self._started = False  # whether there was a start since it was last not readable
         self._pause = 0.0
@@ -125,50 +110,46 @@ class DescriptorReadiness(Readiness):
             self._arrival.set()
 
     def check(self) -> None:
-        try:
-            status = os.fstat(self._fd)
-        except OSError:
-            status = None
-        if (
-            status is None
-            or status.st_ino != self._inode
-            or status.st_dev != self._device
-            or (not self._is_unique and self._is_lost())
-        ):
+        if not (self._is_same() if self._arrivals is None else self._arrivals.has(self._fd)):
             raise anyio.ClosedResourceError(
                 f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
                 f"unregister a source before you close it"
             )
 
+    def _is_same(self) -> bool:
+        """Say whether the number is that of the file that was registered, as far as one can see."""
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == (self._device, self._inode)
+
     def still(self, flags: int) -> bool:
         self.check()
         return bool(self._poll(flags | HANG_UP))
-
-    def _is_lost(self) -> bool:
-        """Say whether the file was closed, where another one with the same inode has its number."""
-        return self._arrivals is not None and not self._arrivals.has(self._fd)
 
     def look(self, flags: int) -> Callable[[], bool]:
         """Look for what is there to read in a stream, as :meth:`wait` does, only faster.
 
         It says yes only where :meth:`wait` would return at once.
         """
-        self._is_stream = flags == POLLIN and self._is_unique and self._unread.is_bytes
-        if not self._is_stream or self._offered is None:
+        arrivals = self._offered
+        if flags != POLLIN or not self._is_stream or arrivals is None:
             return is_unknown
-        fd, count = self._fd, array("i", [0])  # one for all calls, which are many
+        fd, has = self._fd, arrivals.has
+        count = array("i", [0])  # one for all calls, which are many
         left = select.poll()
         left.register(fd, select.POLLIN | HANG_UP)
 
         def is_ready() -> bool:
             if not self._started:
                 return False
-            self.check()
+            if not has(fd):
+                self.check()  # says so
             ioctl(fd, FIONREAD, count)
             is_new: bool = count[0] < self._last_unread
             if not is_new:
-                assert self._arrivals is not None
-                self._arrivals.collect()  # there may be new input, as much as what was read
+                arrivals.collect()  # there may be new input, as much as what was read
                 ioctl(fd, FIONREAD, count)  # all that had arrived by then
                 is_new = self._has_arrived or count[0] != self._last_unread
             if not count[0]:
@@ -184,7 +165,9 @@ class DescriptorReadiness(Readiness):
 
     def notify(self, flags: int, function: Callable[[], object]) -> bool:
         """Notify of arrivals to a stream, as long as they are nothing but input."""
-        if not self._is_stream or self._arrivals is None or not self._is_plain:
+        if flags != POLLIN or not self._is_stream:
+            return False
+        if self._arrivals is None or not self._is_plain:
             return False
         self._notify = function
         return True
