@@ -14,9 +14,9 @@ finds that its time is up.
 
 from __future__ import annotations
 
+from _thread import _local as local  # without the rest of `threading`, which takes long to import
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from threading import local
 from time import monotonic
 from types import CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
