@@ -15,9 +15,17 @@ from turns import Sampler
 TIMED = "from time import process_time; t = process_time(); {}; print(process_time() - t)"
 
 
+#: What is more than an import, or less.
+STATEMENTS = {
+    "pass": "pass",
+    "run_aiowire": "import aiowire; aiowire.run(aiowire.done)",
+    "run_anyio": "import anyio; anyio.run(anyio.sleep, 0)",
+}
+
+
 def statement(contender: str) -> str:
-    """Give the code that is measured: an import, or nothing."""
-    return contender if contender == "pass" else f"import {contender}"
+    """Give the code that is measured."""
+    return STATEMENTS.get(contender, f"import {contender}")
 
 
 def import_seconds(code: str) -> float:

@@ -54,8 +54,7 @@ def measure_instructions(
                     name: [each] for name, each in zip(row.contenders, counts, strict=True)
                 })  # fmt: skip
                 lines += lines_of(replace(row, job="instructions"), backend, samples)
-    order = list(dict.fromkeys(line.what for line in lines))
-    return sorted(lines, key=lambda line: order.index(line.what))
+    return lines
 
 
 def count(backend: str, job: str, contender: str) -> float:

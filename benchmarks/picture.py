@@ -107,9 +107,8 @@ def save(figure: Any, path: Path) -> None:
     print(path)
 
 
-def main() -> None:
-    """Run the command."""
-    results = json.loads(Path(sys.argv[1]).read_text())
+def draw(results: dict[str, Any]) -> None:
+    """Draw what there is of the results."""
     if results["lines"]:
         draw_table(results, DOCS / "benchmarks.svg")
     if results["growth"]:
@@ -117,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    draw(json.loads(Path(sys.argv[1]).read_text()))

@@ -18,8 +18,8 @@ NAMES = (
     "growth", "losses",
 )  # fmt: skip
 
-#: Those that are measured unless others are asked for.
-DEFAULT = NAMES[:-2]
+#: Those that are measured unless others are asked for, and if it is to be quick.
+DEFAULT, QUICK = NAMES[:-1], NAMES[:-2]
 
 #: How the contenders are called in the table.
 TITLES = {
@@ -47,6 +47,7 @@ TITLES = {
     "TrioJobs": "trio and pyzmq, by hand",
     "anyio": "import anyio",
     "pass": "bare python",
+    "run_anyio": "import anyio, one function",
 }
 
 #: Who runs on asyncio only, and is compared there with ours on any backend.
@@ -202,4 +203,6 @@ def import_rows() -> list[Row]:
     return [
         Row("import", "import aiowire, the import alone", "import", limit, "pass", "aiowire"),
         Row("import", "import aiowire, the whole process", "process", limit, "pass", "aiowire"),
-    ]
+        Row("import", "import aiowire, run one wire; the whole process", "process",
+            {"run_anyio": None}, "pass", "run_aiowire"),
+    ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""The benchmark: measure what the library promises to be fast at, and print one table. ::
+"""The benchmark: measure what the library promises to be fast at; print a table per backend. ::
 
-    nox -s benchmarks                                  # all but growth and losses
-    nox -s benchmarks -- --quick                       # under two minutes, and rougher
+    nox -s benchmarks                                  # all but losses
+    nox -s benchmarks -- --quick                       # under two minutes, and rougher; no growth
+    nox -s benchmarks -- --json results.json --picture # and draw docs/benchmarks.svg, growth.svg
     nox -s benchmarks -- --rows step start --backend trio --json results.json
     nox -s benchmarks -- --rows growth losses          # what grows, what gets lost; see below
     nox -s benchmarks -- --instructions                # thousands of instructions, not time
@@ -15,7 +16,7 @@ same block again and again.
 The row ``growth`` is a table of its own, which shows how the cost of an operation grows with what
 else there is (:mod:`growth`). The row ``losses`` is another, which counts messages that get lost
 and tasks that sleep on, with ours and with its peers (:mod:`losses`). It takes hours, or three
-minutes if ``--quick``. Both are left out unless they are asked for.
+minutes if ``--quick``, and is left out unless it is asked for.
 
 In which order to read the files: :mod:`rows` says what is measured, :mod:`contenders` how,
 :mod:`clock` by which clock, :mod:`probe`, :mod:`memory` and :mod:`imports` in which processes,
@@ -42,7 +43,7 @@ from machine import describe
 from memory import MEASURABLE
 from old import old_python
 from processes import Probe, close_all, output_of
-from rows import ASYNCIO_ONLY, DEFAULT, NAMES, Row, import_rows, rows_of
+from rows import ASYNCIO_ONLY, DEFAULT, NAMES, QUICK, Row, import_rows, rows_of
 from table import Line, as_text, lines_of
 from turns import Sampler, Samples, take_turns
 
@@ -85,8 +86,8 @@ class Effort:
     processes: int  # samples of a kind that takes a process each
 
 
-FULL = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=3)
-QUICK = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1)
+THOROUGH = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=3)
+ROUGH = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1)
 
 
 class Backend:
@@ -153,7 +154,7 @@ def measure_imports(rows: list[Row], effort: Effort) -> Iterator[Line]:
 
 
 def measure(names: list[str], backends: list[str], effort: Effort) -> list[Line]:
-    """Measure the rows that were asked for; give their lines, a row's backends together."""
+    """Measure the rows that were asked for; give their lines."""
     lines: list[Line] = []
     for backend in backends:
         rows = [row for row in rows_of(backend) if row.name in names]
@@ -163,8 +164,7 @@ def measure(names: list[str], backends: list[str], effort: Effort) -> list[Line]
         lines += Backend(backend, effort).measure(rows)
     if "import" in names:
         lines += measure_imports(import_rows(), effort)
-    order = list(dict.fromkeys(line.what for line in lines))
-    return sorted(lines, key=lambda line: order.index(line.what))
+    return lines
 
 
 def note(text: str) -> None:
@@ -186,9 +186,12 @@ def parse() -> argparse.Namespace:
         "--instructions", action="store_true", help="count instructions instead of time"
     )
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    parser.add_argument("--rows", nargs="+", choices=NAMES, default=list(DEFAULT))
+    parser.add_argument("--rows", nargs="+", choices=NAMES)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    return parser.parse_args()
+    parser.add_argument("--picture", action="store_true", help="draw them as the documents do")
+    options = parser.parse_args()
+    options.rows = options.rows or list(QUICK if options.quick else DEFAULT)
+    return options
 
 
 def main() -> None:
@@ -201,7 +204,7 @@ def main() -> None:
     if options.instructions:
         lines = measure_instructions(options.rows, options.backend, note)
     else:
-        lines = measure(options.rows, options.backend, QUICK if options.quick else FULL)
+        lines = measure(options.rows, options.backend, ROUGH if options.quick else THOROUGH)
     losses: list[LossLine] = []
     if "losses" in options.rows:
         size = "quick" if options.quick else "full"
@@ -219,12 +222,16 @@ def main() -> None:
         print(losses_as_text(losses), end="\n\n")
     print(f"import aiowire imports {', '.join(unwanted) or 'none'} of {', '.join(UNWANTED)}")
     print(summary([*lines, *losses], perf_counter() - since))
+    results = {"machine": machine, "unwanted imports": unwanted,
+               "lines": [line.as_dict() for line in lines],
+               "growth": [point.as_dict() for point in points],
+               "losses": [line.as_dict() for line in losses]}  # fmt: skip
     if options.json:
-        results = {"machine": machine, "unwanted imports": unwanted,
-                   "lines": [line.as_dict() for line in lines],
-                   "growth": [point.as_dict() for point in points],
-                   "losses": [line.as_dict() for line in losses]}  # fmt: skip
         options.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    if options.picture:
+        from picture import draw
+
+        draw(results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table: one line for each peer of each row, as text and as JSON."""
+"""The tables: one for each backend, a line for each peer of each row, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from rows import Row, title
 from turns import Samples
 
-HEADERS = ("what", "backend", "ours", "against", "theirs", "ratio", "target", "result", "floor")
+HEADERS = ("what", "ours", "against", "theirs", "ratio", "target", "result", "floor")
 
 #: How the numbers of a job are printed: the factor, and the unit it leads to.
 UNITS = {
@@ -54,9 +54,7 @@ class Line:
         )
         ratio = f"{self.ratio:.3g} ±{self.spread / self.ratio:.0%}" if self.ratio else "0"
         target = "" if self.target is None else f"≤ {self.target:.3g}"
-        return (
-            self.what, self.backend, ours, self.against, theirs, ratio, target, self.result, floor
-        )  # fmt: skip
+        return self.what, ours, self.against, theirs, ratio, target, self.result, floor
 
     def as_dict(self) -> dict[str, object]:
         """Give everything as JSON has it."""
@@ -82,14 +80,24 @@ def lines_of(row: Row, backend: str, samples: Samples) -> list[Line]:
 
 
 def as_text(lines: Iterable[Line]) -> str:
-    """Draw the table; what a line has in common with the one above it is left out."""
+    """Draw a table for each backend."""
+    of_backend: dict[str, list[Line]] = {}
+    for line in lines:
+        of_backend.setdefault(line.backend, []).append(line)
+    return "\n\n".join(
+        f"{backend or 'on any backend'}:\n\n{of_one(group)}"
+        for backend, group in of_backend.items()
+    )
+
+
+def of_one(lines: Iterable[Line]) -> str:
+    """Draw a table; what a line has in common with the one above it is left out."""
     table: list[tuple[str, ...]] = [HEADERS]
-    previous: tuple[str, ...] = ()
+    previous = ""
     for line in lines:
         cells = line.cells()
-        same = previous[:2] == cells[:2]
-        table.append(("", "", "", *cells[3:8], "") if same else cells)
-        previous = cells
+        table.append(("", "", *cells[2:7], "") if line.what == previous else cells)
+        previous = line.what
     return drawn(table)
 
 
