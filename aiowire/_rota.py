@@ -49,12 +49,15 @@ class Rota:
 
     def add(self, place: Place) -> None:
         """Serve a source when its turn has come."""
+        if not self._ready:
+            self._roused.set()
         self._ready.append(place)
-        self._roused.set()
 
     async def serve(self, ev: EventLoop) -> None:
         """Serve them until cancelled; they share the time."""
         turn, ready = ev._crew.turn, self._ready
+        arrivals = self._session.arrivals
+        assert arrivals is not None  # there is no rota without
         while True:
             while ready:
                 now = monotonic()
@@ -64,8 +67,10 @@ class Rota:
                     ready.append(place)
                 if monotonic() >= turn.until:
                     await self._session.give_turns(turn, max(len(ready), 1))
-            self._roused = anyio.Event()
-            await self._roused.wait()
+            arrivals.collect()  # what has come meanwhile, without another turn
+            if not ready:
+                self._roused = anyio.Event()
+                await self._roused.wait()
 
 
 class Place:

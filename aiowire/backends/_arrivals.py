@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrivals", "make_arrivals"]
 
+if hasattr(select, "epoll"):
+    #: What is told: input, and what is no plain input, the end and what is urgent.
+    EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+
 
 def make_arrivals() -> Arrivals | None:
     """Make the object for the descriptors of one poller, where the system can."""
@@ -39,6 +43,8 @@ class Arrivals:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._files = select.epoll()
+        #: What :meth:`has` asks: called with a number and 0, it raises an :exc:`OSError` if not.
+        self.confirm = self._files.modify
         self._watched: dict[int, DescriptorReadiness] = {}
 
     def add(self, fd: int, readiness: DescriptorReadiness) -> bool:
@@ -49,7 +55,7 @@ class Arrivals:
         if fd in self._watched:
             self.remove(fd, self._watched[fd])
         try:
-            self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+            self._epoll.register(fd, EVENTS)
         except PermissionError:
             return False
         self._files.register(fd, 0)
@@ -59,7 +65,7 @@ class Arrivals:
     def has(self, fd: int) -> bool:
         """Say whether the file that was added under this number is open under it still."""
         try:
-            self._files.modify(fd, 0)
+            self.confirm(fd, 0)
         except OSError:
             return False
         return True

@@ -136,29 +136,30 @@ class DescriptorReadiness(Readiness):
         arrivals = self._offered
         if flags != POLLIN or not self._is_stream or arrivals is None:
             return is_unknown
-        fd, has = self._fd, arrivals.has
+        fd, confirm = self._fd, arrivals.confirm
         count = array("i", [0])  # one for all calls, which are many
-        left = select.poll()
-        left.register(fd, select.POLLIN | HANG_UP)
 
         def is_ready() -> bool:
             if not self._started:
                 return False
-            if not has(fd):
-                self.check()  # says so
-            ioctl(fd, FIONREAD, count)
-            is_new: bool = count[0] < self._last_unread
-            if not is_new:
-                arrivals.collect()  # there may be new input, as much as what was read
-                ioctl(fd, FIONREAD, count)  # all that had arrived by then
-                is_new = self._has_arrived or count[0] != self._last_unread
-            if not count[0]:
-                self._has_arrived = False  # somebody else has read it
-                self._is_plain = not left.poll(0)  # else it is the end, or input that is urgent
-                return False
-            if is_new:
-                self._has_arrived = False
-                self._last_unread = count[0]
+            try:
+                ioctl(fd, FIONREAD, count)
+                is_new = self._has_arrived or count[0] < self._last_unread
+                if not is_new:
+                    arrivals.collect()  # there may be new input, as much as what was read
+                    ioctl(fd, FIONREAD, count)  # all that had arrived by then
+                    is_new = self._has_arrived or count[0] != self._last_unread
+                unread = count[0]
+                if not unread:
+                    self._has_arrived = False  # it has been read, or is no plain input
+                    return False
+                if is_new:
+                    confirm(fd, 0)
+                    self._has_arrived = False
+                    self._last_unread = unread
+            except OSError:
+                self.check()  # says that it was closed
+                raise
             return is_new
 
         return is_ready
