@@ -23,11 +23,12 @@ from ._wire import Rest
 if TYPE_CHECKING:
     from ._loop import EventLoop
     from ._watch import Session, Watch
+    from .backends._arrivals import Arrivals
 
 __all__: list[str] = []
 
 #: For how long, in seconds, a source is served at least while others wait for their turn.
-LEAST = 0.00005
+LEAST = 0.0001
 
 
 class Step(NamedTuple):
@@ -40,12 +41,17 @@ class Step(NamedTuple):
 
 
 class Rota:
-    """The sources that are served in turns."""
+    """The sources that are served in turns, and who sees to it that they are told what has come.
 
-    def __init__(self, session: Session) -> None:
+    :param arrivals: what tells them, where the system has that
+    """
+
+    def __init__(self, session: Session, arrivals: Arrivals | None) -> None:
         self._session = session
+        self._arrivals = arrivals
         self._ready: deque[Place] = deque()
         self._roused = anyio.Event()  # set when there is one
+        self._rested = anyio.Event()  # set when there is none
 
     def add(self, place: Place) -> None:
         """Serve a source when its turn has come."""
@@ -53,11 +59,19 @@ class Rota:
             self._roused.set()
         self._ready.append(place)
 
+    async def listen(self, ev: EventLoop) -> None:
+        """Wait for what comes, until cancelled; while sources are served it is looked for there."""
+        assert self._arrivals is not None
+        while True:
+            await anyio.wait_readable(self._arrivals)
+            self._arrivals.collect()
+            while self._ready:
+                self._rested = anyio.Event()
+                await self._rested.wait()
+
     async def serve(self, ev: EventLoop) -> None:
         """Serve them until cancelled; they share the time."""
-        turn, ready = ev._crew.turn, self._ready
-        arrivals = self._session.arrivals
-        assert arrivals is not None  # there is no rota without
+        turn, ready, arrivals = ev._crew.turn, self._ready, self._arrivals
         while True:
             while ready:
                 now = monotonic()
@@ -67,9 +81,13 @@ class Rota:
                     ready.append(place)
                 if monotonic() >= turn.until:
                     await self._session.give_turns(turn, max(len(ready), 1))
-            arrivals.collect()  # what has come meanwhile, without another turn
+                    if arrivals is not None:
+                        arrivals.collect()
+            if arrivals is not None:
+                arrivals.collect()
             if not ready:
                 self._roused = anyio.Event()
+                self._rested.set()
                 await self._roused.wait()
 
 

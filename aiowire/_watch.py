@@ -267,15 +267,16 @@ class Session:
         self._stopped = anyio.Event()
         self._giving = 0  # watches that are giving others a turn
         self._serving: list[Handle] = []  # the chains that are there for all watches
-        self.rota = Rota(self)
+        self.rota = Rota(self, self.arrivals)
 
     async def run(self) -> None:
         """Watch the sources until told to stop, and let what is under way come to its end."""
         try:
             async with self._loop:
-                if self.arrivals is not None and not self._stopped.is_set():
-                    for wire in (self.arrivals.listen, self._serve):
-                        self._serving.append(self._loop.start(wire))
+                if not self._stopped.is_set():
+                    self._serving.append(self._loop.start(self._serve))
+                    if self.arrivals is not None:
+                        self._serving.append(self._loop.start(self.rota.listen))
                 for watch in self._watches():
                     self.begin(watch)
                 while not self._stopped.is_set():

@@ -19,13 +19,13 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import anyio
-
 if TYPE_CHECKING:
-    from .._loop import EventLoop
     from ._descriptor import DescriptorReadiness
 
 __all__ = ["Arrivals", "make_arrivals"]
+
+#: What is told of plain input.
+PLAIN = int(select.POLLIN)
 
 if hasattr(select, "epoll"):
     #: What is told: input, and what is no plain input, the end and what is urgent.
@@ -83,14 +83,16 @@ class Arrivals:
         find = self._watched.get
         for fd, events in self._epoll.poll(0):
             readiness = find(fd)
-            if readiness is not None:
+            if readiness is None:
+                continue
+            if events == PLAIN and readiness.tell is None:
+                readiness.has_arrived = True  # all that arrived() would do, many times
+            else:
                 readiness.arrived(events)
 
-    async def listen(self, ev: EventLoop) -> None:
-        """Tell about arrivals until cancelled."""
-        while True:
-            await anyio.wait_readable(self._epoll)
-            self.collect()
+    def fileno(self) -> int:
+        """Give the descriptor that is readable when something has arrived."""
+        return self._epoll.fileno()
 
     def close(self) -> None:
         """Give back the descriptors of the epoll objects."""

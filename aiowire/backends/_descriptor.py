@@ -77,10 +77,9 @@ class DescriptorReadiness(Readiness):
         self._end = HANG_UP if is_socket else HANG_UP | select.POLLERR
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
-        self._has_arrived = False
+        self.has_arrived = False
         self._is_plain = True  # nothing has happened but that input arrived, of which bytes tell
-        self._arrival: anyio.Event | None = None  # set when something arrives
-        self._notify: Callable[[], object] | None = None  # called then
+        self.tell: Callable[[], object] | None = None  # is called when something arrives
         self._unread = Unread(self._fd)
         self._is_stream = self._unread.is_bytes and (is_socket or stat.S_ISFIFO(status.st_mode))
         self._last_unread: Any = None  # what was there to read at the last start
@@ -88,10 +87,10 @@ class DescriptorReadiness(Readiness):
         self._pause = 0.0
 
     def open(self, arrivals: Arrivals | None) -> None:
-        self._has_arrived = self._started = False
+        self.has_arrived = self._started = False
         self._is_plain = True
         self._offered = arrivals
-        self._notify = None
+        self.tell = None
 
     def close(self) -> None:
         if self._arrivals is not None:
@@ -100,14 +99,12 @@ class DescriptorReadiness(Readiness):
 
     def arrived(self, events: int) -> None:
         """Note that input has arrived, or what else has happened."""
-        self._has_arrived = True
+        self.has_arrived = True
         if events != select.POLLIN:
             self._is_plain = False
-        if self._notify is not None:
-            notify, self._notify = self._notify, None
-            notify()
-        if self._arrival is not None:
-            self._arrival.set()
+        if self.tell is not None:
+            tell, self.tell = self.tell, None
+            tell()
 
     def check(self) -> None:
         if not (self._is_same() if self._arrivals is None else self._arrivals.has(self._fd)):
@@ -144,18 +141,18 @@ class DescriptorReadiness(Readiness):
                 return False
             try:
                 ioctl(fd, FIONREAD, count)
-                is_new = self._has_arrived or count[0] < self._last_unread
+                is_new = self.has_arrived or count[0] < self._last_unread
                 if not is_new:
                     arrivals.collect()  # there may be new input, as much as what was read
                     ioctl(fd, FIONREAD, count)  # all that had arrived by then
-                    is_new = self._has_arrived or count[0] != self._last_unread
+                    is_new = self.has_arrived or count[0] != self._last_unread
                 unread = count[0]
                 if not unread:
-                    self._has_arrived = False  # it has been read, or is no plain input
+                    self.has_arrived = False  # it has been read, or is no plain input
                     return False
                 if is_new:
                     confirm(fd, 0)
-                    self._has_arrived = False
+                    self.has_arrived = False
                     self._last_unread = unread
             except OSError:
                 self.check()  # says that it was closed
@@ -170,11 +167,11 @@ class DescriptorReadiness(Readiness):
             return False
         if self._arrivals is None or not self._is_plain:
             return False
-        self._notify = function
+        self.tell = function
         return True
 
     async def wait(self, flags: int) -> bool:
-        self._notify = None
+        self.tell = None
         if flags == POLLIN:
             return await self._wait_in()
         if flags == POLLOUT:
@@ -224,7 +221,7 @@ class DescriptorReadiness(Readiness):
                 self._arrivals.collect()
             events = self._poll(select.POLLIN | HANG_UP)
             if not events:
-                self._started = self._has_arrived = is_due = False
+                self._started = self.has_arrived = is_due = False
                 self._is_plain = True
                 await self._next_arrival(math.inf)
                 continue
@@ -256,13 +253,13 @@ class DescriptorReadiness(Readiness):
     def _start(self, unread: Any, events: int) -> bool:
         """Note what the wire is started for; say whether there can be more."""
         self._started = True
-        self._has_arrived = False
+        self.has_arrived = False
         self._last_unread = unread
         return not (events & self._end and not unread)
 
     def _is_news(self, unread: Any) -> bool:
         """Say whether there is anything that was not there at the last start."""
-        if not self._started or self._has_arrived or unread != self._last_unread:
+        if not self._started or self.has_arrived or unread != self._last_unread:
             self._pause = 0.0
             return True
         return False
@@ -275,10 +272,11 @@ class DescriptorReadiness(Readiness):
             else:
                 await anyio.sleep(seconds)
             return seconds == math.inf
-        self._arrival = anyio.Event()
+        arrival = anyio.Event()
+        self.tell = arrival.set
         if seconds == math.inf:
-            await self._arrival.wait()
+            await arrival.wait()
         else:
             with anyio.move_on_after(seconds):
-                await self._arrival.wait()
-        return self._has_arrived
+                await arrival.wait()
+        return self.has_arrived
