@@ -101,7 +101,7 @@ RECHECK = 0.5
 #: Where the last wait took less than so many seconds, the leader does not sleep at once, but looks
 #: in each turn for so long: to sleep on a descriptor and be woken takes longer than most answers.
 QUICK = 0.0003
-SPIN = 0.0001
+SPIN = 0.0002
 
 
 class Waiter:
