@@ -7,6 +7,7 @@ and the wire does what is tested at a later one.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -572,3 +573,42 @@ async def test_sources_that_are_always_ready_leave_turns_to_others() -> None:
             turns += len(served.log) > number
         served.poller.unregister(served.source)
     assert turns
+
+
+async def test_what_arrives_elsewhere_while_sources_are_always_ready_is_told() -> None:
+    """Of a source whose wire waits, so that it is not served in turns itself."""
+    log = Log()
+
+    def act(served: Served, ev: EventLoop, data: bytes) -> None:
+        if data == b"x":
+            feed(served.peer, b"x")  # so that there is always something to read
+
+    with pair() as (source, peer):
+
+        async def wire(ev: EventLoop) -> None:
+            await checkpoint()
+            log.append(read(source))
+
+        async with serving("socket", act) as served:
+            served.poller.register(source, wire)
+            feed(served.peer, b"x")
+            await immediately(lambda: served.log.reach(100))
+            for number in range(1, 6):
+                feed(peer, b"y")
+                await immediately(lambda number=number: log.reach(number))  # type: ignore[misc]
+            served.poller.unregister(served.source)
+    assert log == [b"y"] * 5
+
+
+async def test_a_stream_of_which_the_system_counts_no_bytes_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOTTY, "no count")
+
+    monkeypatch.setattr("aiowire.backends._unread.fcntl.ioctl", refuse)
+    monkeypatch.setattr("aiowire.backends._descriptor.ioctl", refuse)
+    async with serving("socket") as served:
+        for data in (b"1", b"2", b"3"):
+            await served.say(data)
+    assert b"".join(served.log) == b"..123"

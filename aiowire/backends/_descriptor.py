@@ -108,10 +108,13 @@ class DescriptorReadiness(Readiness):
 
     def check(self) -> None:
         if not (self._is_same() if self._arrivals is None else self._arrivals.has(self._fd)):
-            raise anyio.ClosedResourceError(
-                f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
-                f"unregister a source before you close it"
-            )
+            raise self._lost()
+
+    def _lost(self) -> Exception:
+        return anyio.ClosedResourceError(
+            f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
+            f"unregister a source before you close it"
+        )
 
     def _is_same(self) -> bool:
         """Say whether the number is that of the file that was registered, as far as one can see."""
@@ -154,9 +157,8 @@ class DescriptorReadiness(Readiness):
                     confirm(fd, 0)
                     self.has_arrived = False
                     self._last_unread = unread
-            except OSError:
-                self.check()  # says that it was closed
-                raise
+            except OSError as exc:
+                raise self._lost() from exc
             return is_new
 
         return is_ready
