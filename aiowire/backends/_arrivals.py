@@ -16,6 +16,7 @@ Where there is no ``epoll`` :func:`make_arrivals` gives ``None``.
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Arrivals:
         self._epoll = select.epoll()
         self._files = select.epoll()
         #: What :meth:`has` asks: called with a number and 0, it raises an :exc:`OSError` if not.
-        self.confirm = self._files.modify
+        self.confirm: Callable[[int, int], object] = self._files.modify
         self._watched: dict[int, DescriptorReadiness] = {}
 
     def add(self, fd: int, readiness: DescriptorReadiness) -> bool:

@@ -77,7 +77,7 @@ class DescriptorReadiness(Readiness):
         self._end = HANG_UP if is_socket else HANG_UP | select.POLLERR
         self._offered: Arrivals | None = None  # used if there is input to wait for
         self._arrivals: Arrivals | None = None
-        self.has_arrived = False
+        self.has_arrived: bool = False
         self._is_plain = True  # nothing has happened but that input arrived, of which bytes tell
         self.tell: Callable[[], object] | None = None  # is called when something arrives
         self._unread = Unread(self._fd)
