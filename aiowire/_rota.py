@@ -71,7 +71,7 @@ class Rota:
 
     async def serve(self, ev: EventLoop) -> None:
         """Serve them until cancelled; they share the time."""
-        turn, ready, arrivals = ev._crew.turn, self._ready, self._arrivals
+        turn, ready = ev._crew.turn, self._ready
         while True:
             while ready:
                 now = monotonic()
@@ -81,14 +81,16 @@ class Rota:
                     ready.append(place)
                 if monotonic() >= turn.until:
                     await self._session.give_turns(turn, max(len(ready), 1))
-                    if arrivals is not None:
-                        arrivals.collect()
-            if arrivals is not None:
-                arrivals.collect()
+                    self._collect()
+            self._collect()
             if not ready:
                 self._roused = anyio.Event()
                 self._rested.set()
                 await self._roused.wait()
+
+    def _collect(self) -> None:
+        if self._arrivals is not None:
+            self._arrivals.collect()
 
 
 class Place:

@@ -10,10 +10,10 @@ from typing import Any
 import anyio
 import pytest
 
-from aiowire import POLLIN, POLLOUT, Call, Poller, UnhandledException, Wire
+from aiowire import POLLIN, POLLOUT, Call, EventLoop, Poller, UnhandledException, Wire
 from aiowire.backends import Readiness
 
-from .support import Log, immediately, note, polling, run_to_end, settle
+from .support import WAYS, Log, choose_way, immediately, note, polling, run_to_end, settle
 
 
 class Bell(Readiness):
@@ -345,3 +345,50 @@ def test_a_readiness_that_says_no_more_is_waited_for_each_time() -> None:
     assert not source.look(POLLIN)()
     assert not source.notify(POLLIN, print)
     assert source.still(POLLIN)
+
+
+@pytest.mark.parametrize("edges", WAYS, indirect=True)
+async def test_a_readiness_that_notifies_is_looked_at_when_it_did(edges: bool) -> None:
+    """With and without the kernel's help, of which it has no need."""
+
+    class Shop(Readiness):
+        stock, waits = 0, 0
+        notified: Callable[[], object] | None = None
+
+        def deliver(self) -> None:
+            self.stock += 1
+            if self.notified is not None:
+                notified, self.notified = self.notified, None
+                notified()
+
+        def look(self, flags: int, /) -> Callable[[], bool]:
+            return lambda: self.stock > 0
+
+        def notify(self, flags: int, function: Callable[[], object], /) -> bool:
+            self.notified = function
+            return True
+
+        async def wait(self, flags: int, /) -> bool:
+            self.waits += 1
+            await anyio.sleep_forever()
+            return True
+
+    shop, log = Shop(), Log()
+
+    def sell(ev: EventLoop) -> None:
+        shop.stock -= 1
+        log.append("sold")
+
+    shop.deliver()
+    async with polling({shop: sell}):
+        for number in range(1, 6):
+            await log.reach(number)
+            await settle()
+            assert len(log) == number
+            shop.deliver()
+    assert shop.waits == 0
+
+
+@pytest.fixture
+def edges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    return choose_way(request, monkeypatch)
