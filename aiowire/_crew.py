@@ -57,9 +57,9 @@ class Crew:
         wanted = min(number, self.eager, len(self.queue))
         while len(self.coming) < wanted:
             if self.pool:
-                worker, woken, _ = self.pool.pop()
-                self.called(worker)
-                woken.set()
+                idle = self.pool.pop()
+                self.called(idle.worker)
+                idle.woken.set()
             else:
                 worker = Worker(self)
                 worker.task = self.tasks.create_task(worker, name="aiowire worker")

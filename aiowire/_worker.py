@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from time import monotonic
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -60,12 +60,15 @@ def is_cancelled() -> bool:
     return anyio.current_effective_deadline() == AT_ONCE
 
 
-class Idle(NamedTuple):
+class Idle:
     """A worker that waits for work."""
 
-    worker: Worker
-    woken: anyio.Event  # set to make it go on: to serve the queue, or else to end
-    since: float
+    __slots__ = ("since", "woken", "worker")
+
+    def __init__(self, worker: Worker, woken: anyio.Event, since: float) -> None:
+        self.worker = worker
+        self.woken = woken  # set to make it go on: to serve the queue, or else to end
+        self.since = since
 
 
 class Worker(Coroutine[Any, Any, None]):
