@@ -28,10 +28,6 @@ __all__ = ["Arrivals", "make_arrivals"]
 #: What is told of plain input.
 PLAIN = int(select.POLLIN)
 
-if hasattr(select, "epoll"):
-    #: What is told: input, and what is no plain input, the end and what is urgent.
-    EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
-
 
 def make_arrivals() -> Arrivals | None:
     """Make the object for the descriptors of one poller, where the system can."""
@@ -43,6 +39,8 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        # Input, and what is no plain input: the end, and what is urgent.
+        self._events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
         self._files = select.epoll()
         #: What :meth:`has` asks: called with a number and 0, it raises an :exc:`OSError` if not.
         self.confirm: Callable[[int, int], object] = self._files.modify
@@ -56,7 +54,7 @@ class Arrivals:
         if fd in self._watched:
             self.remove(fd, self._watched[fd])
         try:
-            self._epoll.register(fd, EVENTS)
+            self._epoll.register(fd, self._events)
         except PermissionError:
             return False
         self._files.register(fd, 0)
