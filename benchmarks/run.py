@@ -84,10 +84,11 @@ class Effort:
     seconds: float  # how long a sample takes where that can be chosen
     idle: int  # how many functions wait where their memory is measured
     processes: int  # samples of a kind that takes a process each
+    share: float  # of the operations that a sample has
 
 
-THOROUGH = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=3)
-ROUGH = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1)
+THOROUGH = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=3, share=1)
+ROUGH = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1, share=0.2)
 
 
 class Backend:
@@ -130,7 +131,7 @@ class Backend:
         if contender not in self._probes:
             self._probes[contender] = self._probe(contender)
         probe = self._probes[contender]
-        number = BATCHES.get(job, BATCH)
+        number = int(BATCHES.get(job, BATCH) * self._effort.share)
         if job == "step":
             number = probe.calibrate(job, self._effort.seconds)
         return partial(probe.run, job, number)
