@@ -20,7 +20,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from aiowire import Call, EventLoop, Poller, UnhandledException
+from aiowire import POLLIN, POLLOUT, Call, EventLoop, Poller, UnhandledException
 from aiowire.backends._arrivals import Arrivals
 
 from .clock import Clock
@@ -612,3 +612,103 @@ async def test_a_stream_of_which_the_system_counts_no_bytes_is_read_all_the_same
         for data in (b"1", b"2", b"3"):
             await served.say(data)
     assert b"".join(served.log) == b"..123"
+
+
+@pytest.mark.parametrize("taken", ["by the wire", "before the mark is met"])
+async def test_input_behind_urgent_data_that_was_taken_is_read(taken: str) -> None:
+    """Nothing tells of urgent data any more then, but there are no bytes to read at the mark."""
+    with tcp() as (source, peer):
+        log, urgent = Log(), Log()
+
+        def wire(ev: EventLoop) -> None:
+            log.append(source.recv(100))
+            if taken == "by the wire" and b"?" in log[-1]:
+                urgent.append(source.recv(1, socket.MSG_OOB))
+
+        async with polling({source: wire}):
+            for number in (1, 2):
+                peer.send(b".")
+                await log.reach(number)
+                await settle()
+            peer.send(b"a?")
+            peer.send(b"!", socket.MSG_OOB)
+            if taken == "before the mark is met":
+                urgent.append(source.recv(1, socket.MSG_OOB))
+            await immediately(lambda: urgent.reach(1))
+            peer.send(b"b")
+            await immediately(lambda: log.reach(4))
+            peer.send(b"c")
+            await immediately(lambda: log.reach(5))
+    assert b"".join(log) == b"..a?bc"
+    assert urgent == [b"!"]
+
+
+async def test_a_socket_that_listens_only_after_it_was_registered_is_served() -> None:
+    accepted = Log()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        poller = Poller({server: lambda ev: accepted.append(server.accept()[0])})
+        server.listen()
+        try:
+            async with polling(poller):
+                for number in (1, 2, 3):
+                    with socket.create_connection(server.getsockname()):
+                        await immediately(lambda number=number: accepted.reach(number))  # type: ignore[misc]
+        finally:
+            for each in accepted:
+                each.close()
+
+
+async def test_the_same_file_may_be_put_back_under_its_number() -> None:
+    log, failures = Log(), Log()
+    with pair() as (source, peer):
+        number = os.dup(source.fileno())
+
+        def wire(ev: EventLoop) -> None:
+            log.append(os.read(number, 1))
+
+        def handler(ev: EventLoop, exc: Exception) -> None:
+            failures.append(type(exc))
+
+        try:
+            async with polling({number: wire}, handler=handler) as poller:
+                await settle()
+                os.close(number)
+                await failures.reach(1)
+                assert os.dup2(source.fileno(), number) == number
+                poller.register(number, wire)
+                feed(peer, b"a")
+                await immediately(lambda: log.reach(1))
+        finally:
+            os.close(number)
+    assert (log, failures) == ([b"a"], [anyio.ClosedResourceError])
+
+
+@pytest.mark.parametrize("passes", range(12))
+async def test_another_file_never_starts_a_wire_that_reads_and_writes(passes: int) -> None:
+    """Whenever the number is given to it after input has arrived."""
+    wrong, failures = Log(), Log()
+    with tcp() as (source, peer), tcp() as (other, _):
+        number, inode = source.fileno(), os.fstat(source.fileno()).st_ino
+        source.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                source.send(b"x" * 65536)  # until it cannot be written
+
+        def wire(ev: EventLoop) -> None:
+            if os.fstat(number).st_ino != inode:
+                wrong.append("start")
+
+        def handler(ev: EventLoop, exc: Exception) -> None:
+            failures.append(type(exc))
+
+        options: Any = {"default_flags": POLLIN | POLLOUT, "handler": handler}
+        async with polling({source: wire}, **options):
+            await settle()
+            peer.send(b"hello")
+            for _ in range(passes):
+                await checkpoint()
+            os.dup2(other.fileno(), number)
+            await failures.reach(1)
+    assert not wrong
+    assert failures == [anyio.ClosedResourceError]

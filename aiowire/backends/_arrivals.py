@@ -39,8 +39,6 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        # Input, and what is no plain input: the end, and what is urgent.
-        self._events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
         self._files = select.epoll()
         #: What :meth:`has` asks: called with a number and 0, it raises an :exc:`OSError` if not.
         self.confirm: Callable[[int, int], object] = self._files.modify
@@ -51,10 +49,10 @@ class Arrivals:
 
         One that is watched under this number already is watched no longer.
         """
-        if fd in self._watched:
-            self.remove(fd, self._watched[fd])
+        self._watched.pop(fd, None)
+        self._forget(fd)  # also a file that was closed meanwhile, and is back
         try:
-            self._epoll.register(fd, self._events)
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         except PermissionError:
             return False
         self._files.register(fd, 0)
@@ -73,9 +71,12 @@ class Arrivals:
         """Watch a descriptor no longer on behalf of this readiness."""
         if self._watched.get(fd) is readiness:
             del self._watched[fd]
-            with suppress(OSError):  # it was closed, and the kernel has forgotten it already
-                self._epoll.unregister(fd)
-                self._files.unregister(fd)
+            self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        for epoll in (self._epoll, self._files):
+            with suppress(OSError):  # it is not there, or was closed, and the kernel has forgotten
+                epoll.unregister(fd)
 
     def collect(self) -> None:
         """Tell about everything that has arrived so far."""

@@ -108,13 +108,10 @@ class DescriptorReadiness(Readiness):
 
     def check(self) -> None:
         if not (self._is_same() if self._arrivals is None else self._arrivals.has(self._fd)):
-            raise self._lost()
-
-    def _lost(self) -> Exception:
-        return anyio.ClosedResourceError(
-            f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
-            f"unregister a source before you close it"
-        )
+            raise anyio.ClosedResourceError(
+                f"{self._source!r} (descriptor {self._fd}) was closed while it was watched; "
+                f"unregister a source before you close it"
+            )
 
     def _is_same(self) -> bool:
         """Say whether the number is that of the file that was registered, as far as one can see."""
@@ -138,6 +135,8 @@ class DescriptorReadiness(Readiness):
             return is_unknown
         fd, confirm = self._fd, arrivals.confirm
         count = array("i", [0])  # one for all calls, which are many
+        left = select.poll()
+        left.register(fd, select.POLLIN | HANG_UP)
 
         def is_ready() -> bool:
             if not self._started:
@@ -150,15 +149,20 @@ class DescriptorReadiness(Readiness):
                     ioctl(fd, FIONREAD, count)  # all that had arrived by then
                     is_new = self.has_arrived or count[0] != self._last_unread
                 unread = count[0]
-                if not unread:
-                    self.has_arrived = False  # it has been read, or is no plain input
-                    return False
-                if is_new:
+                if unread and is_new:
                     confirm(fd, 0)
-                    self.has_arrived = False
-                    self._last_unread = unread
-            except OSError as exc:
-                raise self._lost() from exc
+            except OSError:
+                self._is_plain = False  # wait() says what is wrong, if anything is
+                return False
+            if not unread:
+                self.has_arrived = False  # it has been read
+                # Or is it the end, or the mark where there was urgent input? No edge need tell of
+                # these: it may have been used up, and the urgent input been taken meanwhile.
+                self._is_plain = not left.poll(0)
+                return False
+            if is_new:
+                self.has_arrived = False
+                self._last_unread = unread
             return is_new
 
         return is_ready
@@ -200,6 +204,7 @@ class DescriptorReadiness(Readiness):
         except Exception as exc:
             failure = next(iter(leaves(exc)))  # both sides find a source that was closed
         else:
+            self.check()  # to leave the group has taken some passes of the event loop
             return all(results)
         raise failure
 
