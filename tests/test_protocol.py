@@ -389,6 +389,45 @@ async def test_a_readiness_that_notifies_is_looked_at_when_it_did(edges: bool) -
     assert shop.waits == 0
 
 
+async def test_a_look_that_fails_while_it_is_served_is_a_failure_of_the_source() -> None:
+    failures, log = Log(), Log()
+
+    class Broken(Readiness):
+        is_broken = False
+        notified: Callable[[], object]
+
+        def look(self, flags: int, /) -> Callable[[], bool]:
+            answers = iter([True, False, False])
+
+            def is_ready() -> bool:
+                if self.is_broken:
+                    raise ValueError("broken")
+                return next(answers)
+
+            return is_ready
+
+        def notify(self, flags: int, function: Callable[[], object], /) -> bool:
+            self.notified = function
+            return True
+
+        async def wait(self, flags: int, /) -> bool:
+            raise NotImplementedError
+
+    source = Broken()
+    options: Any = {"handler": lambda ev, exc: failures.append(exc)}
+    async with polling({source: note(log, "start")}, **options) as poller:
+        await log.reach(1)
+        await settle()
+        source.is_broken = True
+        source.notified()
+        await failures.reach(1)
+        await settle()
+        with pytest.raises(KeyError):
+            poller.unregister(source)
+    assert [repr(exc) for exc in failures] == ["ValueError('broken')"]
+    assert log == ["start"]
+
+
 @pytest.fixture
 def edges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     return choose_way(request, monkeypatch)
