@@ -30,7 +30,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -188,14 +188,10 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--rows", nargs="+", choices=NAMES)
-    parser.add_argument("--rounds", type=int, metavar="N", help="take so many samples of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     parser.add_argument("--picture", action="store_true", help="draw them as the documents do")
     options = parser.parse_args()
     options.rows = options.rows or list(QUICK if options.quick else DEFAULT)
-    options.effort = ROUGH if options.quick else THOROUGH
-    if options.rounds is not None:
-        options.effort = replace(options.effort, rounds=options.rounds)
     return options
 
 
@@ -209,7 +205,7 @@ def main() -> None:
     if options.instructions:
         lines = measure_instructions(options.rows, options.backend, note)
     else:
-        lines = measure(options.rows, options.backend, options.effort)
+        lines = measure(options.rows, options.backend, ROUGH if options.quick else THOROUGH)
     losses: list[LossLine] = []
     if "losses" in options.rows:
         size = "quick" if options.quick else "full"

@@ -83,6 +83,14 @@ class Served:
         await settle()
 
 
+async def say_twice(peer: socket.socket, log: Log, data: bytes) -> None:
+    """Make two events, and see that the wire has read each."""
+    for number in (1, 2):
+        peer.send(data)
+        await log.reach(number)
+        await settle()
+
+
 Act = Callable[[Served, EventLoop, bytes], Any]
 
 
@@ -500,10 +508,7 @@ async def test_input_behind_urgent_data_is_read() -> None:
     with tcp() as (source, peer):
         log = Log()
         async with polling({source: lambda ev: log.append(source.recv(100))}):
-            for number in (1, 2):
-                peer.send(b".")
-                await log.reach(number)
-                await settle()
+            await say_twice(peer, log, b".")
             peer.send(b"abc")
             peer.send(b"!", socket.MSG_OOB)
             peer.send(b"def")
@@ -520,10 +525,7 @@ async def test_input_below_the_mark_of_a_socket_starts_nothing() -> None:
         source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 10)
         log = Log()
         async with polling({source: lambda ev: log.append(source.recv(10))}):
-            for number in (1, 2):
-                peer.send(b"x" * 10)
-                await log.reach(number)
-                await settle()
+            await say_twice(peer, log, b"x" * 10)
             peer.send(b"x" * 15)
             await log.reach(3)
             await settle()
@@ -626,10 +628,7 @@ async def test_input_behind_urgent_data_that_was_taken_is_read(taken: str) -> No
                 urgent.append(source.recv(1, socket.MSG_OOB))
 
         async with polling({source: wire}):
-            for number in (1, 2):
-                peer.send(b".")
-                await log.reach(number)
-                await settle()
+            await say_twice(peer, log, b".")
             peer.send(b"a?")
             peer.send(b"!", socket.MSG_OOB)
             if taken == "before the mark is met":

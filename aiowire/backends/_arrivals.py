@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrivals", "make_arrivals"]
 
-#: What is told of plain input.
-PLAIN = int(select.POLLIN)
-
 
 def make_arrivals() -> Arrivals | None:
     """Make the object for the descriptors of one poller, where the system can."""
@@ -80,12 +77,12 @@ class Arrivals:
 
     def collect(self) -> None:
         """Tell about everything that has arrived so far."""
-        find = self._watched.get
+        find, plain = self._watched.get, select.POLLIN
         for fd, events in self._epoll.poll(0):
             readiness = find(fd)
             if readiness is None:
                 continue
-            if events == PLAIN and readiness.tell is None:
+            if events == plain and readiness.tell is None:
                 readiness.has_arrived = True  # all that arrived() would do, many times
             else:
                 readiness.arrived(events)

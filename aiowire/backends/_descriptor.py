@@ -10,9 +10,9 @@ known, after a start, of a descriptor that is still readable:
 - *unknown*: it says nothing, or there are no edges (files, other systems). Start again after a
   pause that doubles from 1 to 80 ms, so at most 20 times in a second, or when an edge comes.
 
-A number may be closed, and be given to another file, without anybody telling. So the file that
-was registered is known by its device and inode, which are compared before each start and twice a
-second. Some files share one inode, such as those of eventfd; of these the epoll object knows.
+A number may be closed, and be given to another file, without anybody telling. So before each
+start, and twice a second, it is asked whether the number is still that of the file that was
+registered: :mod:`._arrivals` knows; where that does not watch it, device and inode have to do.
 """
 
 from __future__ import annotations

@@ -51,8 +51,7 @@ class Unread:
     @property
     def is_bytes(self) -> bool:
         """Whether the value is the number of bytes that there are to read."""
-        is_counted = self._count == self._count_bytes and not self._is_marked
-        return is_counted and self.count() is not None
+        return self._count == self._count_bytes and not self._is_marked
 
     @property
     def is_exact(self) -> bool:
