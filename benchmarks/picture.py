@@ -23,8 +23,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 DOCS = Path(__file__).parent.parent / "docs"
 COLOURS = {"pass": "#2a7f62", "MISS": "#c1442e", None: "#8fa3ad"}
+ORDER = (None, "pass", "MISS")  # from the back to the front
 MARKERS = {"asyncio": "o", "uvloop": "s", "trio": "^"}
-TICKS = (0.001, 0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10)
+TICKS = (0.001, 0.01, 0.1, 0.3, 1, 3, 10)
 
 
 def machine_of(results: dict[str, Any]) -> str:
@@ -44,11 +45,15 @@ def draw_table(results: dict[str, Any], path: Path) -> None:
     """Draw each ratio as a mark, and each target as a line: left of 1 ours is the faster."""
     lines = [line for line in results["lines"] if line["ratio"]]
     keys = list(dict.fromkeys((line["what"], line["against"]) for line in lines))
-    figure, axes = plt.subplots(figsize=(10, 1.5 + 0.24 * len(keys)))
+    figure, axes = plt.subplots(figsize=(14, 1.5 + 0.24 * len(keys)))
     for line in lines:
         row = len(keys) - keys.index((line["what"], line["against"]))
         axes.plot(
-            line["ratio"], row, MARKERS.get(line["backend"], "D"), color=COLOURS[line["result"]]
+            line["ratio"],
+            row,
+            MARKERS.get(line["backend"], "D"),
+            color=COLOURS[line["result"]],
+            zorder=2 + ORDER.index(line["result"]),  # no mark hides one that missed its target
         )
         if line["target"] is not None:
             axes.plot([line["target"]] * 2, [row - 0.4, row + 0.4], "-", color="black", lw=1.5)
@@ -58,13 +63,14 @@ def draw_table(results: dict[str, Any], path: Path) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.axvline(1, color="#cccccc", zorder=0)
     axes.set_yticks(range(len(keys), 0, -1), [f"{what}, against {who}" for what, who in keys])
+    axes.set_ylim(0, len(keys) + 1)
     axes.set_xlabel("time of aiowire / time of the other, each in the same run; | is the target")
     axes.grid(axis="y", color="#eeeeee")
     for name, marker in MARKERS.items():
         axes.plot([], [], marker, color="black", label=name)
     for result, colour in COLOURS.items():
         axes.plot([], [], "o", color=colour, label=result or "no target")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, frameon=False)
     figure.text(0.01, 0.002, machine_of(results), fontsize=7)
     save(figure, path)
 

@@ -1,7 +1,7 @@
 """The benchmark: measure what the library promises to be fast at; print a table per backend. ::
 
     nox -s benchmarks                                  # all but losses
-    nox -s benchmarks -- --quick                       # under two minutes, and rougher; no growth
+    nox -s benchmarks -- --quick                       # some minutes, and rougher; no growth
     nox -s benchmarks -- --json results.json --picture # and draw docs/benchmarks.svg, growth.svg
     nox -s benchmarks -- --rows step start --backend trio --json results.json
     nox -s benchmarks -- --rows growth losses          # what grows, what gets lost; see below
@@ -182,7 +182,7 @@ def summary(lines: list[Line | LossLine], seconds: float) -> str:
 def parse() -> argparse.Namespace:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description="Measure aiowire and its peers, side by side.")
-    parser.add_argument("--quick", action="store_true", help="under two minutes, and rougher")
+    parser.add_argument("--quick", action="store_true", help="some minutes, and rougher")
     parser.add_argument(
         "--instructions", action="store_true", help="count instructions instead of time"
     )
