@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+#: Most of them depend on time, and a machine may stand still for a moment.
+TRIES = 3
 PROGRAMS = sorted((Path(__file__).parent / "programs31").glob("*.py"))
 
 
@@ -20,10 +22,13 @@ def test_a_program_for_aiowire_3_1_runs_unchanged(
 ) -> None:
     docstring = ast.get_docstring(ast.parse(program.read_text(encoding="utf-8")))
     assert docstring is not None
-    runpy.run_path(str(program), run_name="__main__")
-    shown = capsys.readouterr()
-    assert shown.out == docstring.partition("\n\n")[2] + "\n"
-    assert shown.err == ""
+    expected = (docstring.partition("\n\n")[2] + "\n", "")
+    for _ in range(TRIES):
+        runpy.run_path(str(program), run_name="__main__")
+        shown = capsys.readouterr()
+        if shown == expected:
+            break
+    assert shown == expected
 
 
 def test_there_are_programs() -> None:

@@ -312,6 +312,9 @@ async def test_it_runs_in_nested_loops(ends: str) -> None:
                     inner.cancel()
 
         await run_to_end(nested)
+        # On a busy machine the time may run out before the input is read.
+        assert log or ends == "time-out"
+        before = len(log)
         async with polling(poller):
             feed(peer)
-            await log.reach(2)
+            await log.reach(before + 1)

@@ -6,6 +6,7 @@ import ast
 import os
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.rst"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.rst"))]
 LANGUAGES = {"python", "text", "console"}
+#: A program that shows time may be shown wrong by a machine that stands still for a moment.
+TRIES = 3
 
 
 class Program(NamedTuple):
@@ -70,7 +73,6 @@ def test_program_prints_what_the_document_says(
     backend_name: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    standard_input: None,
 ) -> None:
     def run_here(*wires: Any, backend: str = "asyncio", **options: Any) -> None:
         aiowire_run(*wires, backend=backend_name, **options)
@@ -79,17 +81,21 @@ def test_program_prints_what_the_document_says(
     monkeypatch.setattr(aiowire, "run", run_here)
     name, options = anyio_backend
     code = compile(program.code, str(program.document), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    if code.co_flags & 0x80:  # CO_COROUTINE: it awaits at its top level
-        block = types.FunctionType(code, namespace)
-        anyio.run(block, backend=name, backend_options=options)
-    else:
-        exec(code, namespace)
-    printed = capsys.readouterr().out
+    for _ in range(TRIES):
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        with standard_input():
+            if code.co_flags & 0x80:  # CO_COROUTINE: it awaits at its top level
+                block = types.FunctionType(code, namespace)
+                anyio.run(block, backend=name, backend_options=options)
+            else:
+                exec(code, namespace)
+        printed = capsys.readouterr().out
+        if printed.strip() == program.output.strip():
+            break
     assert printed.strip() == program.output.strip()
 
 
-@pytest.fixture
+@contextmanager
 def standard_input() -> Iterator[None]:
     """Let the program find a line on its standard input, and then the end of it."""
     saved = os.dup(0)
@@ -98,9 +104,11 @@ def standard_input() -> Iterator[None]:
     os.close(readable)
     os.write(writable, b"a line\n")
     os.close(writable)
-    yield
-    os.dup2(saved, 0)
-    os.close(saved)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
 
 
 def test_the_commands_are_those_that_are_run_by_the_gate() -> None:
