@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 from clock import clock
+from figures import Figures
 from zeromq import SENDER
 
 #: How many sockets are fed.
@@ -43,19 +44,12 @@ class Events:
         self._idle = idle
         yield
 
-    async def events(self, number: int) -> float:
-        """Read so many times; give the seconds that it took."""
-        return (await self._measure(number))[0]
-
-    async def events_cpu(self, number: int) -> float:
-        """Read so many times; give the seconds for which the processor was busy with it."""
-        return (await self._measure(number))[1]
-
     async def watch(self, busy: Sockets, idle: Sockets, read: Read) -> None:
         """Watch sockets until the last event."""
         raise NotImplementedError
 
-    async def _measure(self, number: int) -> tuple[float, float]:
+    async def events(self, number: int) -> Figures:
+        """Read so many times; give the seconds of an event, and those of the processor."""
         left = number + WARM_UP
         began = ended = 0.0, 0.0
 
@@ -72,7 +66,10 @@ class Events:
         with pairs(BUSY) as (busy, peers), pairs(self._idle // 2) as (quiet, others):
             with fed(peers, number + WARM_UP + 100 * BUSY):
                 await self.watch(busy, [*quiet, *others], read)
-        return ended[0] - began[0], ended[1] - began[1]
+        return {
+            "": (ended[0] - began[0]) / number,
+            "processor": (ended[1] - began[1]) / number,
+        }
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def time_of(growth: Growth, backend: str, size: int, samples: int) -> float:
     probe = Probe(growth.contender, backend, idle)
     try:
         probe.run(growth.job, number)  # which warms up
-        return statistics.median(probe.run(growth.job, number) for _ in range(samples))
+        return statistics.median(probe.run(growth.job, number)[""] for _ in range(samples))
     finally:
         close_all([probe])
 

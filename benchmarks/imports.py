@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from figures import Figures
 from processes import output_of, seconds_of
 from turns import Sampler
 
@@ -28,14 +29,14 @@ def statement(contender: str) -> str:
     return STATEMENTS.get(contender, f"import {contender}")
 
 
-def import_seconds(code: str) -> float:
+def import_seconds(code: str) -> Figures:
     """Measure the statement alone."""
-    return float(output_of("-P", "-c", TIMED.format(code)))
+    return {"": float(output_of("-P", "-c", TIMED.format(code)))}
 
 
-def process_seconds(code: str) -> float:
+def process_seconds(code: str) -> Figures:
     """Measure a process that does nothing else, from its start to its end."""
-    return seconds_of("-P", "-c", code)
+    return {"": seconds_of("-P", "-c", code)}
 
 
 def import_samplers(job: str, contenders: list[str]) -> dict[str, Sampler]:

@@ -21,7 +21,7 @@ from old import old_python
 from processes import HERE, environment
 from rows import ASYNCIO_ONLY, rows_of
 from table import Line, lines_of
-from turns import Samples
+from turns import Values
 
 #: How many operations the two runs have, by job; what the clock ends cannot be counted,
 #: which a step does: a chain gives way after a millisecond, and that is soon here.
@@ -50,10 +50,10 @@ def measure_instructions(
                     continue
                 note(f"{backend}: {row.what}")
                 counts = list(pool.map(partial(count, backend, row.job), row.contenders))
-                samples = Samples({
+                values = Values({
                     name: [each] for name, each in zip(row.contenders, counts, strict=True)
                 })  # fmt: skip
-                lines += lines_of(replace(row, job="instructions"), backend, samples)
+                lines += lines_of(replace(row, job="instructions"), backend, values)
     return lines
 
 

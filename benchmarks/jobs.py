@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import resource
-import statistics
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from typing import Any
 
 import anyio
 import zmq
+from figures import Figures, percentiles
 
 CLIENTS_PROGRAM = Path(__file__).parent / "clients.py"
 
@@ -39,35 +39,24 @@ class Jobs:
         """Open nothing: each measurement runs a server."""
         yield
 
-    async def jobs(self, number: int) -> float:
-        """Serve so many jobs; give the seconds that the clients counted."""
-        seconds: float = (await self._load(number))["seconds"]
-        return seconds
+    async def jobs(self, number: int) -> Figures:
+        """Serve so many jobs.
 
-    async def jobs_p50(self, number: int) -> float:
-        """Give so many times the median of the time that an answer takes."""
-        return number * statistics.median((await self._load(number))["took"])
-
-    async def jobs_p99(self, number: int) -> float:
-        """Give so many times the 99th percentile of it."""
-        return number * statistics.quantiles((await self._load(number))["took"], n=100)[98]
-
-    async def jobs_cpu(self, number: int) -> float:
-        """Serve so many jobs; give the seconds for which the processor was busy with it."""
+        :return: the seconds per job that the clients counted, what an answer took in the median
+            and at the 99th percentile, what the processor of the server took per job, and the
+            greatest memory that the server ever had
+        """
         since = time.process_time()
-        await self._load(number)
-        return time.process_time() - since
-
-    async def jobs_memory(self, number: int) -> float:
-        """Give so many times the greatest memory that the server ever had, in bytes."""
-        await self._load(number)
-        return number * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    async def _load(self, number: int) -> Any:
         async with self.serving() as address:
             command = [sys.executable, str(CLIENTS_PROGRAM), address, str(CLIENTS), str(number)]
             clients = await anyio.run_process(command, stderr=None)
-        return json.loads(clients.stdout)
+        told = json.loads(clients.stdout)
+        return {
+            "": told["seconds"] / number,
+            **percentiles(told["took"]),
+            "processor": (time.process_time() - since) / number,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+        }
 
     def serving(self) -> Any:
         """Run the server in a block, which gives its address."""

@@ -6,12 +6,14 @@ the machine is doing then slows all of them down alike. ::
 
     python probe.py Ours trio 100      # the contender, the backend, and how many functions idle
 
-Then it reads lines such as ``step 1000`` and answers each with the seconds that the job took.
+Then it reads lines such as ``step 1000`` and answers each, as JSON, with the seconds that the job
+took in all, or with several figures by their names, per operation.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import sys
 from functools import partial
 from typing import Any
@@ -42,7 +44,7 @@ async def serve(contender: contenders.Contender, idle: int) -> None:
         for line in sys.stdin:  # nothing else is to run meanwhile: the wait may block
             job, number = line.split()
             gc.collect()  # what the last job has left does not go on the bill of this one
-            answer(await getattr(contender, job)(int(number)))
+            answer(json.dumps(await getattr(contender, job)(int(number))))
 
 
 def answer(text: object) -> None:

@@ -6,11 +6,14 @@ that has nothing in it but what is measured.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from figures import Figures
 
 HERE = Path(__file__).parent
 
@@ -65,16 +68,17 @@ class Probe:
         )
         self._answer()
 
-    def run(self, job: str, number: int) -> float:
-        """Let it do a job with so many operations; give the seconds per operation."""
+    def run(self, job: str, number: int) -> Figures:
+        """Let it do a job with so many operations; give the figures per operation."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{job} {number}\n")
-        return float(self._answer()) / number
+        answer: float | Figures = json.loads(self._answer())
+        return answer if isinstance(answer, dict) else {"": answer / number}
 
     def calibrate(self, job: str, seconds: float) -> int:
         """Give the number of operations with which a job takes about so long."""
         number = 10
-        while (took := self.run(job, number) * number) < seconds / 2:
+        while (took := self.run(job, number)[""] * number) < seconds / 2:
             number = min(number * 20, 1 + int(number * seconds / took))
         return number
 

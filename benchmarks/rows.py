@@ -69,6 +69,7 @@ class Row:
     :param peers: for each, the greatest ratio of ours to theirs that passes, or ``None``
     :param floor: the peer that shows what this costs without any library
     :param ours: which of ours is measured
+    :param figure: which of several that the job gives
     """
 
     name: str
@@ -77,6 +78,12 @@ class Row:
     peers: Limits
     floor: str
     ours: str = "Ours"
+    figure: str = ""
+
+    @property
+    def measured(self) -> str:
+        """The job, and which figure of it."""
+        return f"{self.job}.{self.figure}" if self.figure else self.job
 
     @property
     def contenders(self) -> list[str]:
@@ -147,10 +154,10 @@ def event_rows(backend: str) -> list[Row]:
     ours, floor = "PolledEvents", "Selector"
     return [
         Row("events", "fd event, 200 busy", "events", peers, floor, ours),
-        Row("events", "fd event, processor", "events_cpu", unjudged, floor, ours),
+        Row("events", "fd event, processor", "events", unjudged, floor, ours, "processor"),
         Row("events", "fd event, 5,000 idle", "events", idle, floor + among, ours + among),
-        Row("events", "fd event, processor, 5,000 idle", "events_cpu", idle, floor + among,
-            ours + among),
+        Row("events", "fd event, processor, 5,000 idle", "events", idle, floor + among,
+            ours + among, "processor"),
     ]  # fmt: skip
 
 
@@ -166,8 +173,8 @@ def message_rows() -> list[Row]:
         Row("messages", "request and reply in one loop", "request",
             {**peers, "ZmqAsyncio": 1 / 1.5}, ours, ours),
         *(
-            Row("messages", f"request and reply, other process, {by}, {part}", f"{by}_{part}",
-                {**peers, blocking: None}, blocking, ours)
+            Row("messages", f"request and reply, other process, {by}, {part}", by,
+                {**peers, blocking: None}, blocking, ours, part)
             for by in ("ipc", "tcp") for part in ("p50", "p99")
         ),
         Row("messages", "memory of an idle socket", "idle_sockets",
@@ -181,10 +188,10 @@ def job_rows(backend: str) -> list[Row]:
     hand = "TrioJobs" if backend == "trio" else "AsyncioJobs"
     peers: Limits = dict.fromkeys([hand, "AsyncioJobs"])
     return [
-        Row("jobs", f"job server, 50 clients, {what}", f"jobs{part}", peers, hand, "WireJobs")
-        for what, part in (
-            ("a job", ""), ("p50", "_p50"), ("p99", "_p99"), ("processor per job", "_cpu"),
-            ("memory", "_memory"),
+        Row("jobs", f"job server, 50 clients, {what}", "jobs", peers, hand, "WireJobs", figure)
+        for what, figure in (
+            ("a job", ""), ("p50", "p50"), ("p99", "p99"), ("processor per job", "processor"),
+            ("memory", "memory"),
         )
     ]  # fmt: skip
 

@@ -35,6 +35,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from figures import Figures
 from growth import Point, growth_as_text, measure_growth
 from imports import import_samplers, imported_with_us
 from instructions import measure_instructions
@@ -56,19 +57,12 @@ BATCH = 10_000
 BATCHES = {
     "flood": 50_000,
     "request": 2000,
-    "ipc_p50": 1000,
-    "ipc_p99": 1000,
-    "tcp_p50": 1000,
-    "tcp_p99": 1000,
+    "ipc": 1000,
+    "tcp": 1000,
     "jobs": 10_000,
-    "jobs_p50": 10_000,
-    "jobs_p99": 10_000,
-    "jobs_cpu": 10_000,
-    "jobs_memory": 10_000,
     "idle_sockets": 500,
     "lost": 1000,
     "events": 200_000,
-    "events_cpu": 200_000,
 }
 
 #: What ``import aiowire`` must not import.
@@ -87,7 +81,7 @@ class Effort:
     share: float  # of the operations that a sample has
 
 
-THOROUGH = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=3, share=1)
+THOROUGH = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=5, share=1)
 ROUGH = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1, share=0.2)
 
 
@@ -108,7 +102,7 @@ class Backend:
                     each for row in of_job for each in row.contenders
                 )))  # fmt: skip
                 for row in of_job:
-                    yield from lines_of(row, self.name, samples)
+                    yield from lines_of(row, self.name, samples.figure(row.figure))
         finally:
             close_all(self._probes.values())
 
@@ -124,8 +118,8 @@ class Backend:
             return take_turns(samplers, effort.processes, 0)
         return take_turns(samplers, effort.rounds, effort.warm_up)
 
-    def _memory(self, contender: str) -> float:
-        return float(output_of("memory.py", contender, self.name, str(self._effort.idle)))
+    def _memory(self, contender: str) -> Figures:
+        return {"": float(output_of("memory.py", contender, self.name, str(self._effort.idle)))}
 
     def _sampler(self, job: str, contender: str) -> Sampler:
         if contender not in self._probes:
@@ -151,7 +145,7 @@ def measure_imports(rows: list[Row], effort: Effort) -> Iterator[Line]:
     for row in rows:
         note(row.what)
         samplers = import_samplers(row.job, row.contenders)
-        yield from lines_of(row, "", take_turns(samplers, 2 * effort.rounds, 2))
+        yield from lines_of(row, "", take_turns(samplers, 2 * effort.rounds, 2).figure(""))
 
 
 def measure(names: list[str], backends: list[str], effort: Effort) -> list[Line]:

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from rows import Row, title
-from turns import Samples
+from turns import Values
 
 HEADERS = ("what", "ours", "against", "theirs", "ratio", "target", "result", "floor")
 
-#: How the numbers of a job are printed: the factor, and the unit it leads to.
+#: How the numbers of a job, or of one figure of it, are printed: the factor, and the unit.
 UNITS = {
     "memory": (1 / 1024, "KiB"),
     "idle_sockets": (1 / 1024, "KiB"),
-    "jobs_memory": (1 / 2**20, "MiB"),
+    "jobs.memory": (1 / 2**20, "MiB"),
     "import": (1e3, "ms"),
     "process": (1e3, "ms"),
     "lost": (100, "%"),
@@ -61,19 +61,19 @@ class Line:
         return {**asdict(self), "result": self.result or None}
 
 
-def lines_of(row: Row, backend: str, samples: Samples) -> list[Line]:
+def lines_of(row: Row, backend: str, values: Values) -> list[Line]:
     """Compare ours with each peer of a row."""
     return [
         Line(
             row.what,
             backend,
-            row.job,
-            samples.median(row.ours),
+            row.measured,
+            values.median(row.ours),
             title(peer, backend),
-            samples.median(peer),
-            *samples.ratio(row.ours, peer),
+            values.median(peer),
+            *values.ratio(row.ours, peer),
             limit,
-            samples.median(row.floor),
+            values.median(row.floor),
         )
         for peer, limit in row.peers.items()
     ]

@@ -12,13 +12,28 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import pyperf
+from figures import Figures
 
-#: Takes one sample, in seconds (or bytes) per operation.
-Sampler: TypeAlias = "Callable[[], float]"
+#: Takes one sample.
+Sampler: TypeAlias = "Callable[[], Figures]"
 
 
 class Samples:
     """The samples of some contenders, of each as many as there were rounds."""
+
+    def __init__(self, values: Mapping[str, list[Figures]]) -> None:
+        self._values = values
+
+    def figure(self, name: str) -> Values:
+        """Give one figure of each sample."""
+        return Values({
+            contender: [figures[name] for figures in samples]
+            for contender, samples in self._values.items()
+        })  # fmt: skip
+
+
+class Values:
+    """One figure of the samples of some contenders."""
 
     def __init__(self, values: Mapping[str, list[float]]) -> None:
         self.values = values
@@ -40,7 +55,7 @@ class Samples:
 
 def take_turns(samplers: Mapping[str, Sampler], rounds: int, warm_up: int = 1) -> Samples:
     """Take so many samples of each, after a round or two that do not count."""
-    values: dict[str, list[float]] = {name: [] for name in samplers}
+    values: dict[str, list[Figures]] = {name: [] for name in samplers}
     names = list(samplers)
     for number in range(warm_up + rounds):
         first = number % len(names)

@@ -6,7 +6,6 @@ Each gives a context, receives and sends; the jobs are written once, in :class:`
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 import anyio
 import zmq
 from clock import clock
+from figures import Figures, percentiles
 
 SENDER = Path(__file__).parent / "sender.py"
 
@@ -115,21 +115,13 @@ class Messages:
                 await self.recv(client)
         return clock() - since
 
-    async def ipc_p50(self, number: int) -> float:
-        """Give so many times the median of a round trip to another process, by ``ipc``."""
-        return number * statistics.median(await self._round_trips("ipc", number))
+    async def ipc(self, number: int) -> Figures:
+        """Make so many round trips to another process, by ``ipc``."""
+        return percentiles(await self._round_trips("ipc", number))
 
-    async def ipc_p99(self, number: int) -> float:
-        """Give so many times the 99th percentile of it."""
-        return number * statistics.quantiles(await self._round_trips("ipc", number), n=100)[98]
-
-    async def tcp_p50(self, number: int) -> float:
-        """Give so many times the median of a round trip to another process, by ``tcp``."""
-        return number * statistics.median(await self._round_trips("tcp", number))
-
-    async def tcp_p99(self, number: int) -> float:
-        """Give so many times the 99th percentile of it."""
-        return number * statistics.quantiles(await self._round_trips("tcp", number), n=100)[98]
+    async def tcp(self, number: int) -> Figures:
+        """Make so many by ``tcp``."""
+        return percentiles(await self._round_trips("tcp", number))
 
     async def _round_trips(self, by: str, number: int) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
