@@ -127,8 +127,10 @@ class EventLoop(Stoppable):
         """
         if wire is None:
             return None
-        check_wire(wire, "ev.start({wire})")
-        check_handler(handler)
+        if not callable(wire):  # pyright: ignore[reportUnnecessaryComparison]
+            check_wire(wire, "ev.start({wire})")
+        if handler is not None:
+            check_handler(handler)
         caller = sys._getframe(1)
         return self._start(
             wire, handler, name, copy_context(), caller.f_code, caller.f_lasti, self, background
@@ -146,7 +148,8 @@ class EventLoop(Stoppable):
         background: bool = False,
     ) -> Handle:
         """Start a chain whose wires are called with ``ev``, on behalf of the code at ``code``."""
-        self._check_inside("start")
+        if not self._is_entered or self._closing or get_ident() != self._crew.thread:
+            self._check_inside("start")  # without a call where there is nothing to look into
         chain = Handle(self, ev, wire, handler, name, context, code, offset)
         if background:
             self._background = self._background or {}

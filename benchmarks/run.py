@@ -50,11 +50,11 @@ from turns import Sampler, Samples, take_turns
 
 BACKENDS = ("asyncio", "uvloop", "trio")
 
-#: How many wires one sample starts.
-BATCH = 10_000
+#: Which part of the wires of another sample one has that runs several at a time, in each.
+CONCURRENT = {"all": 0.2, "race": 0.2, "select": 0.2, "timeout": 0.2}
 
-#: How many operations a sample has, where that is another number.
-BATCHES = {
+#: How many operations a sample has in which another process takes part.
+WITH_OTHERS = {
     "flood": 50_000,
     "request": 2000,
     "ipc": 1000,
@@ -76,13 +76,16 @@ class Effort:
     rounds: int  # samples of each contender
     warm_up: int  # and how many before them do not count
     seconds: float  # how long a sample takes where that can be chosen
+    wires: int  # how many one sample starts
     idle: int  # how many functions wait where their memory is measured
-    processes: int  # samples of a kind that takes a process each
-    share: float  # of the operations that a sample has
+    processes: int  # samples of a kind that takes another process each
+    share: float  # of the operations that such a sample has
 
 
-THOROUGH = Effort(rounds=11, warm_up=2, seconds=0.1, idle=50_000, processes=5, share=1)
-ROUGH = Effort(rounds=3, warm_up=1, seconds=0.03, idle=10_000, processes=1, share=0.2)
+THOROUGH = Effort(
+    rounds=11, warm_up=2, seconds=0.1, wires=10_000, idle=50_000, processes=5, share=1
+)
+ROUGH = Effort(rounds=2, warm_up=1, seconds=0.03, wires=5_000, idle=10_000, processes=1, share=0.2)
 
 
 class Backend:
@@ -114,7 +117,7 @@ class Backend:
                 {each: partial(self._memory, each) for each in contenders}, effort.processes, 0
             )
         samplers = {each: self._sampler(job, each) for each in contenders}
-        if job in BATCHES:  # each sample takes a process of its own
+        if job in WITH_OTHERS:
             return take_turns(samplers, effort.processes, 0)
         return take_turns(samplers, effort.rounds, effort.warm_up)
 
@@ -125,9 +128,13 @@ class Backend:
         if contender not in self._probes:
             self._probes[contender] = self._probe(contender)
         probe = self._probes[contender]
-        number = int(BATCHES.get(job, BATCH) * self._effort.share)
+        effort = self._effort
         if job == "step":
-            number = probe.calibrate(job, self._effort.seconds)
+            number = probe.calibrate(job, effort.seconds)
+        elif job in WITH_OTHERS:
+            number = int(WITH_OTHERS[job] * effort.share)
+        else:
+            number = int(effort.wires * CONCURRENT.get(job, 1))
         return partial(probe.run, job, number)
 
     def _probe(self, contender: str) -> Probe:
