@@ -259,6 +259,19 @@ async def test_a_rest_runs_in_the_loop_of_the_select() -> None:
     assert loops == [ev]
 
 
+async def test_rests_of_steps_that_are_complete_together_run_one_after_another() -> None:
+    log = Log()
+    late = Wire(complete_though_cancelled, Call(log.append, "late") >> Call(log.append, "end"))
+    await run_to_end(Select(late, Call(log.append, "first") >> Call(log.append, "second")))
+    assert log == ["first", "late", "end", "second"]
+
+
+async def complete_though_cancelled(ev: EventLoop, rest: Any) -> Any:
+    with anyio.CancelScope(shield=True):
+        await anyio.wait_all_tasks_blocked()
+    return rest
+
+
 async def test_a_step_that_leaves_nothing_ends_the_select() -> None:
     log = Log()
     await run_to_end(Select(done, never) >> Call(log.append, "end"))
