@@ -37,20 +37,23 @@ class Call(Wire, Generic[R_co]):
 
     __slots__ = ()
 
-    @overload
-    def __init__(
-        self, f: Callable[P, Awaitable[R_co]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
+    if TYPE_CHECKING:  # what is given has to fit the function; that of Wire is what runs
 
-    @overload
-    def __init__(self, f: Callable[P, R_co], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+        @overload
+        def __init__(
+            self, f: Callable[P, Awaitable[R_co]], /, *args: P.args, **kwargs: P.kwargs
+        ) -> None: ...
 
-    def __init__(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        super().__init__(f, *args, **kwargs)
+        @overload
+        def __init__(self, f: Callable[P, R_co], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+
+        def __init__(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None: ...
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Make the call and finish."""
-        await self._result(ev)
+        value = self._fn(*self._args, **self._kwargs)
+        if is_awaitable(value):
+            await value
         return None
 
     async def _result(self, ev: EventLoop) -> R_co:

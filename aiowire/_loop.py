@@ -19,7 +19,7 @@ from ._crew import Crew
 from ._errors import hung_on, parted, sort_out, unhandled
 from ._interrupts import protect_loops, trio_lowlevel
 from ._stoppable import Stoppable
-from ._wire import AnyWire
+from ._wire import AnyWire, is_callable
 
 __all__ = ["EventLoop"]
 
@@ -127,7 +127,7 @@ class EventLoop(Stoppable):
         """
         if wire is None:
             return None
-        if not callable(wire):  # pyright: ignore[reportUnnecessaryComparison]
+        if not is_callable(wire):
             check_wire(wire, "ev.start({wire})")
         if handler is not None:
             check_handler(handler)
