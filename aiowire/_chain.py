@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from time import monotonic
 from types import CodeType, CoroutineType
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import anyio
 
@@ -39,6 +39,11 @@ Handler: TypeAlias = Callable[["EventLoop", Exception], "Rest | Awaitable[Rest]"
 
 #: How long a chain may run, in seconds, before other tasks get their turn.
 SLICE = 0.001
+
+COROUTINE: type[CoroutineType[Any, Any, Any]] = CoroutineType
+
+#: The state of a chain that has ended, and not with a failure.
+ENDED: Literal["ended"] = "ended"
 
 #: The time when the slice of a chain ends that has to stop.
 AT_ONCE = float("-inf")
@@ -77,30 +82,28 @@ class Handle:
     Made by :meth:`EventLoop.start() <aiowire.EventLoop.start>`, never by hand.
     """
 
+    # It lives for as long as the chain, so each slot costs memory.
     __slots__ = (
         "__weakref__",
         "_cancelled",
         "_code",
         "_context",
-        "_done",
         "_ended",
         "_ev",
-        "_exception",
-        "_handler",
         "_loop",
-        "_name",
         "_offset",
+        "_state",
         "_wire",
-        "_worker",
     )
+
+    _handler: Handler | None = None
+    _name: str | None = None
 
     def __init__(
         self,
         loop: EventLoop,
         ev: EventLoop,
         wire: AnyWire,
-        handler: Handler | None,
-        name: str | None,
         context: Context,
         code: CodeType,
         offset: int,
@@ -108,16 +111,13 @@ class Handle:
         self._loop = loop  # the loop that the chain belongs to
         self._ev = ev  # the loop that its wires are called with
         self._wire = wire
-        self._handler = handler
-        self._name = name
         self._context = context
         self._code = code  # where it was started, see annotate()
         self._offset = offset
-        self._worker: Worker | None = None  # the task that runs it, once it has begun
+        # None until it has begun; the task that runs it; the failure that it ended with, or ENDED.
+        self._state: Worker | Exception | Literal["ended"] | None = None
         self._ended: anyio.Event | Slot | None = None  # told when it has ended
-        self._exception: Exception | None = None
         self._cancelled = False
-        self._done = False
 
     @property
     def name(self) -> str:
@@ -127,7 +127,7 @@ class Handle:
     @property
     def done(self) -> bool:
         """Whether the chain has ended: run to its end, failed, or been cancelled."""
-        return self._done
+        return self._state is ENDED or isinstance(self._state, Exception)
 
     @property
     def exception(self) -> Exception | None:
@@ -136,7 +136,7 @@ class Handle:
         It is ``None`` while the chain runs, and after it has run to its end, was cancelled, or
         had its failure taken by its handler.
         """
-        return self._exception
+        return self._state if isinstance(self._state, Exception) else None
 
     def cancel(self) -> None:
         """Cancel the chain, and leave all others alone.
@@ -146,14 +146,14 @@ class Handle:
         clean-up has run: ``await handle.wait()`` to know. A chain that has ended is left as it
         is. The failure handler never sees a cancellation.
         """
-        if self._done:
-            return
-        self._cancelled = True
-        if self._worker is None:
+        state = self._state
+        if state is None:
+            self._cancelled = True
             self._loop._chain_ended(self)
-        else:
-            assert self._worker.task is not None  # that is so only after a chain's end
-            self._worker.task.cancel()
+        elif not isinstance(state, (str, Exception)):
+            self._cancelled = True
+            assert state.task is not None  # that is so only after a chain's end
+            state.task.cancel()
             self._loop._crew.turn.until = AT_ONCE
 
     async def wait(self) -> None:
@@ -167,7 +167,7 @@ class Handle:
             raise RuntimeError(f"wire {self.name!r} cannot wait for its own end")
         if self._ended is None:
             self._ended = anyio.Event()
-        if self._done:
+        if self.done:
             self._ended.set()
         assert isinstance(self._ended, anyio.Event)  # a Slot: only where nobody has the handle
         await self._ended.wait()
@@ -186,33 +186,43 @@ class Handle:
             del exc  # it may know this frame: no cycle is left behind
 
     def __repr__(self) -> str:
-        state = "done" if self._done else "running" if self._worker else "waiting to begin"
+        state = "done" if self.done else "waiting to begin" if self._state is None else "running"
         return f"<aiowire.Handle {self.name!r} {state}>"
+
+
+class FullHandle(Handle):
+    """The handle of a chain that has a handler or a name; most have neither."""
+
+    __slots__ = ("_handler", "_name")
+
+    def __init__(self, handler: Handler | None, name: str | None, *args: Any) -> None:
+        super().__init__(*args)
+        self._handler = handler
+        self._name = name
 
 
 async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
     """Run a wire, and the wires that it leaves, to the end.
 
-    It lives for as long as the chain, so each name in it costs memory.
+    It lives for as long as the chain, so each name in it costs memory, and so does what is on its
+    stack.
 
     :param ev: what the wires are called with
     :param turn: that of the thread
     """
-    clock = monotonic
-    coroutine: type[CoroutineType[Any, Any, Any]] = CoroutineType
     todo: Todo = None
     while True:
         if type(wire) in COMPOSITES:
-            wire, todo = expose(wire, todo, ev)
+            wire, todo = expose((wire, todo), ev)
         while True:
             rest: Any = wire(ev)
-            if type(rest) is coroutine:
+            if type(rest) is COROUTINE:
                 rest = await rest
             elif rest is not None and is_awaitable(rest):
                 rest = await rest
             if rest is not wire:
                 break
-            if clock() >= turn.until:
+            if monotonic() >= turn.until:
                 await anyio.lowlevel.checkpoint()
         if rest is not None:
             if not is_callable(rest):
@@ -222,7 +232,7 @@ async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
             return
         else:
             wire, todo = todo
-        if clock() >= turn.until:
+        if monotonic() >= turn.until:
             await anyio.lowlevel.checkpoint()
 
 

@@ -60,10 +60,10 @@ class Branch(EventLoop):
         if self._is_dying:
             chain.cancel()
 
-    def _chain_ended(self, chain: Handle) -> None:
+    def _chain_ended(self, chain: Handle, failure: Exception | None = None) -> None:
         assert self._chains is not None
         del self._chains[chain]
-        super()._chain_ended(chain)
+        super()._chain_ended(chain, failure)
 
     def _abort(self) -> None:
         self._fork.cancel()

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from ._chain import AT_ONCE, Handle, Handler, this_turn
+from ._chain import AT_ONCE, ENDED, FullHandle, Handle, Handler, this_turn
 from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
 from ._errors import hung_on, parted, sort_out, unhandled
@@ -150,7 +150,10 @@ class EventLoop(Stoppable):
         """Start a chain whose wires are called with ``ev``, on behalf of the code at ``code``."""
         if not self._is_entered or self._closing or get_ident() != self._crew.thread:
             self._check_inside("start")  # without a call where there is nothing to look into
-        chain = Handle(self, ev, wire, handler, name, context, code, offset)
+        if handler is None and name is None:
+            chain = Handle(self, ev, wire, context, code, offset)
+        else:
+            chain = FullHandle(handler, name, self, ev, wire, context, code, offset)
         if background:
             self._background = self._background or {}
             self._background[chain] = None
@@ -322,7 +325,7 @@ class EventLoop(Stoppable):
         while self._background and not self._live:
             last = next(reversed(self._background))
             last.cancel()
-            if not last._done:
+            if not last.done:
                 break  # when it is dead, this is called again
         self._is_winding = False
         if not self._background and not self._live:
@@ -353,9 +356,8 @@ class EventLoop(Stoppable):
         finally:
             del body, left, failures, interrupts
 
-    def _chain_ended(self, chain: Handle) -> None:
-        chain._done = True
-        chain._worker = None
+    def _chain_ended(self, chain: Handle, failure: Exception | None = None) -> None:
+        chain._state = ENDED if failure is None else failure
         if chain._ended is not None:
             chain._ended.set()
         if self._background and chain in self._background:
@@ -371,8 +373,9 @@ class EventLoop(Stoppable):
 
     def _chain_stopped(self, chain: Handle, exc: BaseException) -> None:
         """End a chain that raised something."""
+        failure = None
         try:
-            chain._exception, kept = self._sort(exc)
+            failure, kept = self._sort(exc)
             for each in kept:
                 chain.annotate(each)
             if kept:
@@ -380,7 +383,7 @@ class EventLoop(Stoppable):
             else:
                 chain._cancelled = True
         finally:
-            self._chain_ended(chain)
+            self._chain_ended(chain, failure)
 
     def _sort(self, exc: BaseException) -> tuple[Exception | None, list[BaseException]]:
         """Keep all but cancellation for the end; give the failure in it, and what is kept."""

@@ -197,7 +197,7 @@ class Composite(Wire):
         """Take one step: that of the first wire."""
         if is_over(self, ev):
             return None
-        first, todo = expose(*self.unfold(None), ev)
+        first, todo = expose(self.unfold(None), ev)
         rest = await take_step(first, ev)
         return remainder(rest, todo)
 
@@ -210,8 +210,9 @@ def is_over(wire: Composite, ev: EventLoop | None) -> bool:
     return wire.goes_in_rounds and getattr(ev, "stopping", False)
 
 
-def expose(wire: AnyWire, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+def expose(wires: tuple[AnyWire, Todo], ev: EventLoop | None) -> tuple[AnyWire, Todo]:
     """Unfold until the first wire is one that can only be called, or there are no more rounds."""
+    wire, todo = wires
     while type(wire) in COMPOSITES:
         if wire.goes_in_rounds and getattr(ev, "stopping", False):  # type: ignore[attr-defined]
             return done, todo  # as is_over() says, without the call

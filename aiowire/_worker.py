@@ -154,9 +154,9 @@ class Worker(Coroutine[Any, Any, None]):
         until = monotonic() + SLICE
         while queue:
             chain = queue.popleft()
-            if chain._done:  # cancelled before it began
+            if chain._state is not None:  # cancelled before it began
                 continue
-            chain._worker = self
+            chain._state = self
             if chain._handler is None:
                 coro = follow(chain._wire, chain._ev, turn)
             else:

@@ -282,8 +282,7 @@ async def test_the_stack_of_a_waiting_task_shows_the_wire() -> None:
         idle = Worker(ev._crew)
         assert list(stack_of(idle)) == []
         await anyio.wait_all_tasks_blocked()
-        assert handle._worker is not None
-        names = list(stack_of(handle._worker))
+        names = list(stack_of(handle._state))
         assert names[0] == "follow"
         assert "inner_wait" in names
         ev.cancel()
@@ -338,5 +337,5 @@ async def test_a_chain_that_was_broken_off_is_not_taken_for_one_that_runs() -> N
     """That is what an interrupt between two instructions can leave behind."""
     async with EventLoop() as ev:
         here = sys._getframe().f_code
-        ev._crew.turn.chain = Handle(ev, ev, done, None, None, copy_context(), here, 0)
+        ev._crew.turn.chain = Handle(ev, ev, done, copy_context(), here, 0)
     assert this_turn().chain is None
