@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import anyio
 
 from ._check import check_function, name_of
 from ._wire import Constant, Rest, Wire, is_awaitable
 
-if TYPE_CHECKING:
-    from ._loop import EventLoop
-
-__all__ = ["Call", "never"]
-
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from ._loop import EventLoop
+
+    class HasResult(Protocol[R_co]):
+        """A wire that comes to a result."""
+
+        async def _result(self, ev: EventLoop) -> R_co: ...
+
+
+__all__ = ["Call", "never"]
 
 
 class Call(Wire, Generic[R_co]):
@@ -73,12 +81,6 @@ class Call(Wire, Generic[R_co]):
             ev.start(Call(anyio.run_process, "date").then(lambda p: Call(print, p.stdout)))
         """
         return Then(self, k)
-
-
-class HasResult(Protocol[R_co]):
-    """A wire that comes to a result."""
-
-    async def _result(self, ev: EventLoop) -> R_co: ...
 
 
 class Then(Wire):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
+from _weakref import ref  # without the rest of `weakref`, which takes long to import
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from types import CodeType, TracebackType
 from typing import overload
-from weakref import WeakValueDictionary
 
 import anyio
 
@@ -24,7 +24,12 @@ from ._wire import AnyWire, is_callable
 __all__ = ["EventLoop"]
 
 #: The loops whose blocks are entered, the innermost for each task, by the number of that.
-hosts: WeakValueDictionary[int, EventLoop] = WeakValueDictionary()
+hosts: dict[int, ref[EventLoop]] = {}
+
+
+def note_host(task: int, loop: EventLoop) -> None:
+    """Note the innermost loop of a task, for as long as it is there: its block may be given up."""
+    hosts[task] = ref(loop, lambda _: hosts.pop(task, None))
 
 
 class EventLoop(Stoppable):
@@ -296,8 +301,9 @@ class EventLoop(Stoppable):
         self._idle = self._background = None
         self._raised = []
         self._host = anyio.get_current_task().id
-        self._outside = hosts.get(self._host)
-        hosts[self._host] = self
+        outside = hosts.get(self._host)
+        self._outside = None if outside is None else outside()
+        note_host(self._host, self)
         chain = this_turn().chain
         inside = None if chain is None else chain._ev
         is_inmost = inside is not None and (self._outside is None or inside._is_in(self._outside))
@@ -309,7 +315,7 @@ class EventLoop(Stoppable):
         if self._outside is None:
             del hosts[self._host]
         else:
-            hosts[self._host] = self._outside
+            note_host(self._host, self._outside)
             self._outside = None
 
     def _close(self) -> None:

@@ -30,8 +30,19 @@ from aiowire import (
     Timeout,
     Wire,
 )
+from aiowire._loop import hosts, note_host
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_nobody_knows_a_loop_whose_block_was_given_up() -> None:
+    known = set(hosts)
+    loop = EventLoop()
+    note_host(-1, loop)
+    assert hosts[-1]() is loop
+    del loop
+    gc.collect()
+    assert set(hosts) == known
 
 
 class Witness:
