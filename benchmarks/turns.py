@@ -48,7 +48,7 @@ class Values:
     def ratio(self, name: str, other: str) -> tuple[float, float]:
         """Give the median ratio of two contenders, and how far a ratio is from it."""
         pairs = zip(self.values[name], self.values[other], strict=True)
-        ratios = [mine / theirs if mine else 0.0 for mine, theirs in pairs]
+        ratios = [mine / (theirs or 1e-9) for mine, theirs in pairs]  # nothing may be lost at all
         middle = statistics.median(ratios)
         return middle, statistics.median(abs(ratio - middle) for ratio in ratios)
 

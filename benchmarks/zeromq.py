@@ -6,6 +6,7 @@ Each gives a context, receives and sends; the jobs are written once, in :class:`
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -32,11 +33,11 @@ PERIOD = 0.001
 
 
 @contextmanager
-def other_process(*args: str) -> Iterator[None]:
+def other_process(*args: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the other end."""
     process = subprocess.Popen([sys.executable, str(SENDER), *args])
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
@@ -160,11 +161,13 @@ class Messages:
         """Give how many of so many messages are lost by receives that time out meanwhile."""
         got = set()
         async with self.socket(zmq.PULL) as socket:
-            with other_process("pace", self.address_of(socket), str(number)):
-                until = anyio.current_time() + number / 1000 + 1.0
-                while anyio.current_time() < until:
+            with other_process("pace", self.address_of(socket), str(number)) as process:
+                until = math.inf
+                while (now := anyio.current_time()) < until:
                     with suppress(TimeoutError):
                         got.add(await self.within(PERIOD, lambda: self.recv(socket)))
+                    if until == math.inf and process.poll() is not None:  # all is sent
+                        until = now + 0.5
         return float(number - len(got))
 
     async def within(self, seconds: float, receive: Callable[[], Any]) -> Any:
