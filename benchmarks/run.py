@@ -65,6 +65,9 @@ WITH_OTHERS = {
     "events": 200_000,
 }
 
+#: Those for which each sample takes a new process: what one has freed the next would use again.
+ONCE = ("idle_sockets",)
+
 #: What ``import aiowire`` must not import.
 UNWANTED = ("zmq", "asyncio", "trio", "uvloop")
 
@@ -123,10 +126,12 @@ class Backend:
         return {"": float(output_of("memory.py", contender, self.name, str(self._effort.idle)))}
 
     def _sampler(self, job: str, contender: str) -> Sampler:
+        effort = self._effort
+        if job in ONCE:
+            return partial(self._run_once, contender, job, int(WITH_OTHERS[job] * effort.share))
         if contender not in self._probes:
             self._probes[contender] = self._probe(contender)
         probe = self._probes[contender]
-        effort = self._effort
         if job == "step":
             number = probe.calibrate(job, effort.seconds)
         elif job in WITH_OTHERS:
@@ -134,6 +139,13 @@ class Backend:
         else:
             number = int(effort.wires * CONCURRENT.get(job, 1))
         return partial(probe.run, job, number)
+
+    def _run_once(self, contender: str, job: str, number: int) -> Figures:
+        probe = self._probe(contender)
+        try:
+            return probe.run(job, number)
+        finally:
+            probe.close()
 
     def _probe(self, contender: str) -> Probe:
         name, _, idle = contender.partition("+")
