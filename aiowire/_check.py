@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping
 from functools import partial
+from itertools import filterfalse
 from operator import index
 from typing import Any
 
@@ -98,15 +99,13 @@ def check_wire(value: object, call: str) -> None:
 
 def check_wires(values: tuple[object, ...], call: str) -> None:
     """Refuse anything but wires, and close what coroutine objects there are."""
-    if all(map(callable, values)):
-        return
-    try:
-        for value in values:
-            check_wire(value, call)
-    except TypeError:
-        for value in values:
-            discard(value)
-        raise
+    wrong = tuple(filterfalse(callable, values))
+    if wrong:
+        try:
+            check_wire(wrong[0], call)
+        finally:
+            for value in wrong:
+                discard(value)
 
 
 def bad_rest(wire: object, value: object) -> TypeError:
