@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from _weakref import ref  # without the rest of `weakref`, which takes long to import
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
@@ -18,18 +17,10 @@ from ._check import INFINITY, check_handler, check_seconds, check_wire
 from ._crew import Crew
 from ._errors import hung_on, parted, sort_out, unhandled
 from ._interrupts import protect_loops, trio_lowlevel
-from ._stoppable import Stoppable
+from ._stoppable import Stoppable, hosts, note_host
 from ._wire import AnyWire, is_callable
 
 __all__ = ["EventLoop"]
-
-#: The loops whose blocks are entered, the innermost for each task, by the number of that.
-hosts: dict[int, ref[EventLoop]] = {}
-
-
-def note_host(task: int, loop: EventLoop) -> None:
-    """Note the innermost loop of a task, for as long as it is there: its block may be given up."""
-    hosts[task] = ref(loop, lambda _: hosts.pop(task, None))
 
 
 class EventLoop(Stoppable):
@@ -312,11 +303,8 @@ class EventLoop(Stoppable):
     def _leave(self) -> None:
         self._is_entered = False
         self._come_out()
-        if self._outside is None:
-            del hosts[self._host]
-        else:
-            note_host(self._host, self._outside)
-            self._outside = None
+        note_host(self._host, self._outside)
+        self._outside = None
 
     def _close(self) -> None:
         """Begin to leave, when the body has ended."""

@@ -1,4 +1,4 @@
-"""The orderly stop: who is to finish, and who is told so.
+"""The orderly stop: which loop is inside which, who is to finish, and who is told so.
 
 A loop that is asked to stop tells the loops inside it, and whoever does things again and again. It
 knows only those who asked to be told, so that a loop in which nobody does costs nothing for this.
@@ -6,6 +6,7 @@ knows only those who asked to be told, so that a loop in which nobody does costs
 
 from __future__ import annotations
 
+from _weakref import ref  # without the rest of `weakref`, which takes long to import
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from ._loop import EventLoop
 
 __all__: list[str] = []
+
+#: The loops whose blocks are entered, the innermost for each task, by the number of that.
+hosts: dict[int, ref[EventLoop]] = {}
+
+
+def note_host(task: int, loop: EventLoop | None) -> None:
+    """Note the innermost loop of a task, for as long as it is there: its block may be given up."""
+    if loop is None:
+        del hosts[task]
+    else:
+        hosts[task] = ref(loop, lambda _: hosts.pop(task, None))
 
 
 class Stoppable:

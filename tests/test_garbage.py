@@ -30,7 +30,7 @@ from aiowire import (
     Timeout,
     Wire,
 )
-from aiowire._loop import hosts, note_host
+from aiowire._stoppable import hosts, note_host
 
 pytestmark = pytest.mark.anyio
 
