@@ -86,7 +86,7 @@ class Effort:
 
 
 THOROUGH = Effort(rounds=7, warm_up=1, seconds=0.1, wires=10_000, idle=50_000, processes=5, share=1)
-ROUGH = Effort(rounds=2, warm_up=1, seconds=0.03, wires=5_000, idle=10_000, processes=1, share=0.2)
+ROUGH = Effort(rounds=2, warm_up=1, seconds=0.03, wires=2_000, idle=5_000, processes=1, share=0.1)
 
 
 class Backend:
