@@ -7,6 +7,8 @@ import re
 import select
 import socket
 import struct
+import threading
+import time
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -45,6 +47,48 @@ def label(value: object) -> str:
 def open_descriptors() -> set[str]:
     """Give the numbers of all open descriptors, but for the one that this takes to find out."""
     return {number for number in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{number}")}
+
+
+@asynccontextmanager
+async def within_slices(number: int) -> AsyncIterator[None]:
+    """Fail if the block takes longer than so many tenths of a second in which the machine runs.
+
+    A machine that stands still for a moment takes no more than one of them.
+    """
+    over = False
+
+    async def watch() -> None:
+        nonlocal over
+        for _ in range(number):
+            await anyio.sleep(0.1)
+        over = True
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        yield
+        tasks.cancel_scope.cancel()
+    assert not over
+
+
+@contextmanager
+def longest_pause() -> Iterator[list[float]]:
+    """Measure for how long, in seconds, the machine stood still in the block, at most."""
+    longest, is_over = [0.0], threading.Event()
+
+    def measure() -> None:
+        while not is_over.is_set():
+            since = time.monotonic()
+            time.sleep(0.002)
+            longest[0] = max(longest[0], time.monotonic() - since)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        yield longest
+    finally:
+        is_over.set()
+        thread.join()
 
 
 class Log(list[Any]):

@@ -41,7 +41,7 @@ async def test_wires_begin_in_the_order_in_which_they_were_started() -> None:
     begun: list[int] = []
 
     def start(ev: EventLoop) -> None:
-        if len(started) < 3000:
+        if len(started) < 10_000:
             started.append(len(started))
             shape = source.choice([step, waiting, failing])
             ev.start(Wire(shape, started[-1]), on_failure)
@@ -68,11 +68,11 @@ async def test_wires_begin_in_the_order_in_which_they_were_started() -> None:
         return start
 
     async with EventLoop() as ev:
-        while len(started) < 3000:
+        while len(started) < 10_000:
             start(ev)
             if source.random() < 0.1:
                 await checkpoint()
-    assert begun == started == list(range(3000))
+    assert begun == started == list(range(10_000))
 
 
 async def test_start_works_from_everywhere_on_the_thread_of_the_loop() -> None:

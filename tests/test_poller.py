@@ -311,9 +311,8 @@ async def test_it_runs_in_nested_loops(ends: str) -> None:
                 elif ends == "cancel":
                     inner.cancel()
 
-        await run_to_end(nested)
-        # On a busy machine the time may run out before the input is read.
-        assert log or ends == "time-out"
+        while not log:  # on a busy machine the time may run out before the input is read
+            await run_to_end(nested)
         before = len(log)
         async with polling(poller):
             feed(peer)

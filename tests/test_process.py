@@ -309,9 +309,9 @@ async def test_a_flood_of_lines_leaves_others_their_turn() -> None:
         return count
 
     lines: list[bytes] = []
-    flood = python("import os\nfor i in range(3): os.write(1, b'\\n' * 20000)", stdout=lines.append)
+    flood = python("import os\nfor i in range(3): os.write(1, b'\\n' * 65536)", stdout=lines.append)
     await run_to_end(Race(flood, count))
-    assert len(lines) == 3 * 20000
+    assert len(lines) == 3 * 65536
     assert turns > 20
 
 
