@@ -15,11 +15,11 @@ finds that its time is up.
 from __future__ import annotations
 
 from _thread import _local as local  # without the rest of `threading`, which takes long to import
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context
 from time import monotonic
-from types import CodeType, CoroutineType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from types import CodeType, CoroutineType, coroutine
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, cast
 
 import anyio
 
@@ -40,7 +40,8 @@ Handler: TypeAlias = Callable[["EventLoop", Exception], "Rest | Awaitable[Rest]"
 #: How long a chain may run, in seconds, before other tasks get their turn.
 SLICE = 0.001
 
-COROUTINE: type[CoroutineType[Any, Any, Any]] = CoroutineType
+#: For type checkers a generator, as which a generator may delegate to it.
+COROUTINE = cast("type[Generator[Any, Any, Any]]", CoroutineType)
 
 #: The state of a chain that has ended, and not with a failure.
 ENDED: Literal["ended"] = "ended"
@@ -201,14 +202,20 @@ class FullHandle(Handle):
         self._name = name
 
 
-async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
+@coroutine
+def follow(
+    wire: AnyWire, ev: EventLoop, turn: Turn, *, again: bool = False
+) -> Generator[Any, Any, None]:
     """Run a wire, and the wires that it leaves, to the end.
 
     It lives for as long as the chain, so each name in it costs memory, and so does what is on its
-    stack.
+    stack. It is a generator, and awaited like a coroutine, so that a worker can use it again for
+    the next chain, which is quicker than to let it end and make another.
 
     :param ev: what the wires are called with
     :param turn: that of the thread
+    :param again: whether to yield ``ENDED`` at the end, and when sent to go on with the chain
+        whose turn it is then
     """
     todo: Todo = None
     while True:
@@ -217,23 +224,36 @@ async def follow(wire: AnyWire, ev: EventLoop, turn: Turn) -> None:
         while True:
             rest: Any = wire(ev)
             if type(rest) is COROUTINE:
-                rest = await rest
+                rest = yield from rest
             elif rest is not None and is_awaitable(rest):
-                rest = await rest
+                rest = yield from awaited(rest).__await__()
             if rest is not wire:
                 break
             if monotonic() >= turn.until:
-                await anyio.lowlevel.checkpoint()
+                yield from anyio.lowlevel.checkpoint()
         if rest is not None:
-            if not is_callable(rest):
-                raise bad_rest(wire, rest)
-            wire = rest
-        elif todo is None:
-            return
-        else:
+            wire = rest if is_callable(rest) else refuse(wire, rest)
+        elif todo is not None:
             wire, todo = todo
+        elif again:
+            del wire, ev  # nothing that the chain had in hand is kept
+            yield ENDED
+            wire, ev = turn.chain._wire, turn.chain._ev  # type: ignore[union-attr]
+            continue
+        else:
+            return
         if monotonic() >= turn.until:
-            await anyio.lowlevel.checkpoint()
+            yield from anyio.lowlevel.checkpoint()
+
+
+async def awaited(value: Awaitable[Any]) -> Any:
+    """Await what is no coroutine."""
+    return await value
+
+
+def refuse(wire: AnyWire, rest: object) -> NoReturn:
+    """Raise an error for a step that left what is no wire."""
+    raise bad_rest(wire, rest)
 
 
 async def follow_handled(chain: Handle) -> None:

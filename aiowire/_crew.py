@@ -40,12 +40,6 @@ class Crew:
         self.is_dismissed = self.is_cancelled = False
         self._grown_at = 0.0  # when the number of eager workers was raised
 
-    def add(self, chain: Handle) -> None:
-        """Put a chain into the queue, and see that somebody comes to serve it."""
-        self.queue.append(chain)
-        if not self.coming and not self.is_serving:
-            self.call(1)
-
     @property
     def is_serving(self) -> bool:
         """Whether a chain of this crew is running: its worker comes to the queue when it waits."""

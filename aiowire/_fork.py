@@ -24,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from contextvars import copy_context
 from types import CodeType
+from typing import Any
 
 import anyio
 
@@ -53,12 +54,14 @@ class Branch(EventLoop):
         self._crew = around._crew
         self._raised = fork.raised
 
-    def _added(self, chain: Handle) -> None:
+    def _start(self, *args: Any, **options: Any) -> Handle:
+        chain = super()._start(*args, **options)
         if self._chains is None:
             self._chains = {}
         self._chains[chain] = None
         if self._is_dying:
             chain.cancel()
+        return chain
 
     def _chain_ended(self, chain: Handle, failure: Exception | None = None) -> None:
         assert self._chains is not None

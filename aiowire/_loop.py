@@ -146,6 +146,7 @@ class EventLoop(Stoppable):
         """Start a chain whose wires are called with ``ev``, on behalf of the code at ``code``."""
         if not self._is_entered or self._closing or get_ident() != self._crew.thread:
             self._check_inside("start")  # without a call where there is nothing to look into
+        crew = self._crew
         if handler is None and name is None:
             chain = Handle(self, ev, wire, context, code, offset)
         else:
@@ -155,12 +156,10 @@ class EventLoop(Stoppable):
             self._background[chain] = None
         else:
             self._live += 1
-        self._crew.add(chain)
-        self._added(chain)
+        crew.queue.append(chain)
+        if not crew.coming and not crew.is_serving:
+            crew.call(1)
         return chain
-
-    def _added(self, chain: Handle) -> None:
-        """Note a chain that was started."""
 
     def cancel(self) -> None:
         """Cancel everything in the block at once, its body included; it is left quietly.

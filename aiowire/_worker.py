@@ -24,15 +24,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from time import monotonic
-from types import CodeType, FrameType
+from types import CodeType, FrameType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._chain import AT_ONCE, SLICE, Handle, follow, follow_handled
+from ._chain import AT_ONCE, ENDED, SLICE, Handle, follow, follow_handled
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from ._crew import Crew
+
+    #: What a chain runs in: ``follow_handled()`` or ``follow()``.
+    Steps: TypeAlias = Coroutine[Any, Any, None] | Generator[Any, Any, None]
 
 __all__: list[str] = []
 
@@ -84,7 +89,7 @@ class Worker(Coroutine[Any, Any, None]):
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._chain: Handle | None = None  # the chain that waits for something
-        self._coro: Coroutine[Any, Any, None] | None = None  # what the task waits in
+        self._coro: Steps | None = None  # what the task waits in
         crew.called(self)
 
     # What a coroutine is made of. The frame and what is awaited are those of the chain, so that
@@ -124,15 +129,23 @@ class Worker(Coroutine[Any, Any, None]):
 
     @property
     def cr_await(self) -> Any:
-        return getattr(self._coro, "cr_await", None)
+        return self._look("yieldfrom", "await")
 
     @property
     def cr_frame(self) -> FrameType | None:
-        return getattr(self._coro, "cr_frame", None)
+        frame: FrameType | None = self._look("frame", "frame")
+        return frame
 
     @property
     def cr_code(self) -> CodeType | None:
-        return getattr(self._coro, "cr_code", None)
+        code: CodeType | None = self._look("code", "code")
+        return code
+
+    def _look(self, of_generator: str, of_coroutine: str) -> Any:
+        """Look at what the task waits in, which is either."""
+        coro = self._coro
+        is_generator = isinstance(coro, GeneratorType)
+        return getattr(coro, f"gi_{of_generator}" if is_generator else f"cr_{of_coroutine}", None)
 
     # The work.
 
@@ -144,10 +157,13 @@ class Worker(Coroutine[Any, Any, None]):
             crew.drop_queue()  # the block is being cancelled: nothing begins any more
             self._coro = anyio.lowlevel.checkpoint()
             return self._coro.send(None)  # it is here that this task is cancelled
-        return self._serve()
+        return self._serve(None)
 
-    def _serve(self) -> Any:
-        """Run chains from the queue until one of them waits, or none is left."""
+    def _serve(self, follower: Any) -> Any:
+        """Run chains from the queue until one of them waits, or none is left.
+
+        :param follower: a ``follow()`` to go on with
+        """
         crew = self._crew
         queue = crew.queue
         turn = crew.turn
@@ -157,27 +173,30 @@ class Worker(Coroutine[Any, Any, None]):
             if chain._state is not None:  # cancelled before it began
                 continue
             chain._state = self
-            if chain._handler is None:
-                coro = follow(chain._wire, chain._ev, turn)
+            if chain._handler is not None:
+                coro: Any = follow_handled(chain)
             else:
-                coro = follow_handled(chain)
+                if follower is None:
+                    follower = follow(chain._wire, chain._ev, turn, again=True)
+                coro = follower
             turn.until = until
             turn.chain = chain
             try:
                 waits_for = chain._context.run(coro.send, None)
             except StopIteration:
-                chain._loop._chain_ended(chain)
-                if chain._cancelled:  # by itself: the cancel scope is this worker's
-                    return self._retire()
+                waits_for = ENDED
             except BaseException as exc:
                 chain._loop._chain_stopped(chain, exc)
                 del chain
                 return self._retire(exc)
-            else:
+            if waits_for is not ENDED:
                 self._chain = chain
                 self._coro = coro
                 chain._offset = OFFSETS.setdefault(chain._offset, chain._offset)
                 return self._wait(waits_for, len(crew.coming) + 2)
+            chain._loop._chain_ended(chain)
+            if chain._cancelled:  # by itself: the cancel scope is this worker's
+                return self._retire()
             if queue and monotonic() >= until:
                 break
         return self._rest()
@@ -198,9 +217,7 @@ class Worker(Coroutine[Any, Any, None]):
         try:
             waits_for = chain._context.run(method, arg)
         except StopIteration:
-            self._chain = self._coro = None
-            chain._loop._chain_ended(chain)
-            return self._retire() if chain._cancelled else self._serve()
+            waits_for = ENDED
         except BaseException as exc:
             self._chain = self._coro = None
             is_own = chain._cancelled
@@ -209,6 +226,11 @@ class Worker(Coroutine[Any, Any, None]):
             return self._retire(exc, is_own)
         finally:
             del arg
+        if waits_for is ENDED:
+            follower = self._coro if chain._handler is None else None
+            self._chain = self._coro = None
+            chain._loop._chain_ended(chain)
+            return self._retire() if chain._cancelled else self._serve(follower)
         # What _wait() does, without the call: this is done each time that a chain waits.
         turn.chain = None
         crew.turns += 1

@@ -72,20 +72,20 @@ async def within_slices(number: int) -> AsyncIterator[None]:
 
 
 @contextmanager
-def longest_pause() -> Iterator[list[float]]:
-    """Measure for how long, in seconds, the machine stood still in the block, at most."""
-    longest, is_over = [0.0], threading.Event()
+def lost_time() -> Iterator[list[float]]:
+    """Measure for how long, in seconds, the machine stood still in the block, or was not ours."""
+    lost, is_over = [0.0], threading.Event()
 
     def measure() -> None:
         while not is_over.is_set():
             since = time.monotonic()
             time.sleep(0.002)
-            longest[0] = max(longest[0], time.monotonic() - since)
+            lost[0] += max(0, time.monotonic() - since - 0.004)  # as late as it may be
 
     thread = threading.Thread(target=measure)
     thread.start()
     try:
-        yield longest
+        yield lost
     finally:
         is_over.set()
         thread.join()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .support import longest_pause
+from .support import lost_time
 
 #: Most depend on time: one is run again, so often at most, where the machine stood still meanwhile
 #: for so many seconds.
@@ -27,10 +27,10 @@ def test_a_program_for_aiowire_3_1_runs_unchanged(
     assert docstring is not None
     expected = (docstring.partition("\n\n")[2] + "\n", "")
     for _ in range(TRIES):
-        with longest_pause() as pause:
+        with lost_time() as lost:
             runpy.run_path(str(program), run_name="__main__")
         shown = capsys.readouterr()
-        if shown == expected or pause[0] < STILL:
+        if shown == expected or lost[0] < STILL:
             break
     assert shown == expected
 

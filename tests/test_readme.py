@@ -18,7 +18,7 @@ from docutils.core import publish_doctree
 
 import aiowire
 
-from .support import longest_pause
+from .support import lost_time
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.rst"
@@ -86,14 +86,14 @@ def test_program_prints_what_the_document_says(
     code = compile(program.code, str(program.document), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     for _ in range(TRIES):
         namespace: dict[str, Any] = {"__name__": "__main__"}
-        with standard_input(), longest_pause() as pause:
+        with standard_input(), lost_time() as lost:
             if code.co_flags & 0x80:  # CO_COROUTINE: it awaits at its top level
                 block = types.FunctionType(code, namespace)
                 anyio.run(block, backend=name, backend_options=options)
             else:
                 exec(code, namespace)
         printed = capsys.readouterr().out
-        if printed.strip() == program.output.strip() or pause[0] < STILL:
+        if printed.strip() == program.output.strip() or lost[0] < STILL:
             break
     assert printed.strip() == program.output.strip()
 

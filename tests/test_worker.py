@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextvars import ContextVar, copy_context
+from types import GeneratorType
 from typing import Any
 
 import anyio
@@ -265,11 +266,12 @@ async def test_eager_tasks_make_no_difference() -> None:
 def stack_of(awaited: Any) -> Iterator[str]:
     """The functions that a task waits in, the way that tools find them."""
     while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None)
+        is_generator = isinstance(awaited, GeneratorType)
+        frame = getattr(awaited, "gi_frame" if is_generator else "cr_frame", None)
         if frame is not None:
-            assert awaited.cr_code is frame.f_code
+            assert (awaited.gi_code if is_generator else awaited.cr_code) is frame.f_code
             yield frame.f_code.co_name
-        awaited = getattr(awaited, "cr_await", None)
+        awaited = getattr(awaited, "gi_yieldfrom" if is_generator else "cr_await", None)
 
 
 async def inner_wait() -> None:
