@@ -12,6 +12,10 @@ the clock is the only thing looked at between steps: a chain that has to stop or
 finds that its time is up.
 """
 
+# In follow() it is not known to a type checker what a wire is, and to tell it would take time.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from _thread import _local as local  # without the rest of `threading`, which takes long to import
@@ -25,9 +29,11 @@ import anyio
 
 from ._check import bad_rest, name_of
 from ._errors import annotate, bare, sort_out
-from ._wire import COMPOSITES, AnyWire, Rest, Todo, expose, is_awaitable, is_callable
+from ._wire import COMPOSITES, AnyWire, Rest, Todo, is_awaitable, is_callable
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ._loop import EventLoop
     from ._watch import Slot
     from ._worker import Worker
@@ -48,6 +54,9 @@ ENDED: Literal["ended"] = "ended"
 
 #: The time when the slice of a chain ends that has to stop.
 AT_ONCE = float("-inf")
+
+
+new = object.__new__
 
 
 class Turn:
@@ -100,25 +109,37 @@ class Handle:
     _handler: Handler | None = None
     _name: str | None = None
 
-    def __init__(
-        self,
+    _loop: EventLoop  # the loop that the chain belongs to
+    _ev: EventLoop  # the loop that its wires are called with
+    _wire: AnyWire
+    _context: Context
+    _code: CodeType  # where it was started, see annotate()
+    _offset: int
+    # None until it has begun; the task that runs it; the failure that it ended with, or ENDED.
+    _state: Worker | Exception | Literal["ended"] | None
+    _ended: anyio.Event | Slot | None  # told when it has ended
+    _cancelled: bool
+
+    # Not __init__: to call a class that has slots takes twice the time of a call of this alone.
+    def __new__(
+        cls,
         loop: EventLoop,
         ev: EventLoop,
         wire: AnyWire,
         context: Context,
         code: CodeType,
         offset: int,
-    ) -> None:
-        self._loop = loop  # the loop that the chain belongs to
-        self._ev = ev  # the loop that its wires are called with
+    ) -> Self:
+        self = new(cls)
+        self._loop = loop
+        self._ev = ev
         self._wire = wire
         self._context = context
-        self._code = code  # where it was started, see annotate()
+        self._code = code
         self._offset = offset
-        # None until it has begun; the task that runs it; the failure that it ended with, or ENDED.
-        self._state: Worker | Exception | Literal["ended"] | None = None
-        self._ended: anyio.Event | Slot | None = None  # told when it has ended
+        self._state = self._ended = None
         self._cancelled = False
+        return self
 
     @property
     def name(self) -> str:
@@ -150,7 +171,7 @@ class Handle:
         state = self._state
         if state is None:
             self._cancelled = True
-            self._loop._chain_ended(self)
+            self._loop._chain_ended(self, None)
         elif not isinstance(state, (str, Exception)):
             self._cancelled = True
             assert state.task is not None  # that is so only after a chain's end
@@ -196,15 +217,16 @@ class FullHandle(Handle):
 
     __slots__ = ("_handler", "_name")
 
-    def __init__(self, handler: Handler | None, name: str | None, *args: Any) -> None:
-        super().__init__(*args)
+    def __new__(cls, handler: Handler | None, name: str | None, *args: Any) -> Self:
+        self = super().__new__(cls, *args)
         self._handler = handler
         self._name = name
+        return self
 
 
 @coroutine
 def follow(
-    wire: AnyWire, ev: EventLoop, turn: Turn, *, again: bool = False
+    wire: Any, ev: EventLoop, turn: Turn, *, again: bool = False
 ) -> Generator[Any, Any, None]:
     """Run a wire, and the wires that it leaves, to the end.
 
@@ -212,6 +234,7 @@ def follow(
     stack. It is a generator, and awaited like a coroutine, so that a worker can use it again for
     the next chain, which is quicker than to let it end and make another.
 
+    :param wire: any wire
     :param ev: what the wires are called with
     :param turn: that of the thread
     :param again: whether to yield ``ENDED`` at the end, and when sent to go on with the chain
@@ -219,8 +242,8 @@ def follow(
     """
     todo: Todo = None
     while True:
-        if type(wire) in COMPOSITES:
-            wire, todo = expose((wire, todo), ev)
+        while type(wire) in COMPOSITES:
+            wire, todo = wire.unfold(todo, ev)
         while True:
             rest: Any = wire(ev)
             if type(rest) is COROUTINE:

@@ -43,14 +43,15 @@ class Branch(EventLoop):
     """A loop inside a wire, with the crew of the loop around it."""
 
     timeout = None
-    _is_entered = True
-    _is_dying = False  # its chains were cancelled, and those started in their clean-up are, too
-    _chains: dict[Handle, None] | None = None  # those that have not ended
-    _scope: anyio.CancelScope | None = None  # of what runs in the task of the fork
+    _chains: dict[Handle, None] | None  # those that have not ended
+    _scope: anyio.CancelScope | None  # of what runs in the task of the fork
 
     def __init__(self, fork: Fork, around: EventLoop) -> None:
+        self._begin()
+        self._go_inside(around)
+        self._chains = self._scope = None
+        self._is_dying = False  # its chains were cancelled, and so are those started since
         self._fork = fork
-        self._around = around
         self._crew = around._crew
         self._raised = fork.raised
 
@@ -63,7 +64,7 @@ class Branch(EventLoop):
             chain.cancel()
         return chain
 
-    def _chain_ended(self, chain: Handle, failure: Exception | None = None) -> None:
+    def _chain_ended(self, chain: Handle, failure: Exception | None) -> None:
         assert self._chains is not None
         del self._chains[chain]
         super()._chain_ended(chain, failure)
@@ -116,13 +117,14 @@ class Fork:
 
     #: What the first steps that are complete have left, by the number of the branch.
     rests: dict[int, Rest]
-    _is_decided = _is_cancelled = False
-    _is_hosted = False
-    _branches: Sequence[Branch] = ()
+    _branches: Sequence[Branch]
     _open: int  # how many branches are not over
-    _all_ended: anyio.Event | None = None
+    _all_ended: anyio.Event | None
 
     def __init__(self, ev: EventLoop, *, by_end: bool = False) -> None:
+        self._is_decided = self._is_cancelled = self._is_hosted = False
+        self._all_ended = None
+        self._branches = ()
         #: Failures and interrupts of the branches.
         self.raised: list[BaseException] = []
         self._ev = ev

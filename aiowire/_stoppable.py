@@ -32,11 +32,11 @@ def note_host(task: int, loop: EventLoop | None) -> None:
 class Stoppable:
     """What can be asked to stop, and is when that around it is."""
 
-    _around: EventLoop | None = None
+    _around: EventLoop | None
     _is_shielded = False  # from a stop of the loop around
-    _stopping = False
-    _stopped: anyio.Event | None = None  # set when the loop is to stop
-    _told: dict[object, Callable[[], object]] | None = None  # what is called then
+    _stopping: bool
+    _stopped: anyio.Event | None  # set when the loop is to stop
+    _told: dict[object, Callable[[], object]] | None  # what is called then
 
     @property
     def stopping(self) -> bool:

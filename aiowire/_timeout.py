@@ -10,7 +10,7 @@ import anyio
 
 from ._check import check_seconds, check_wire, name_of
 from ._fork import Fork
-from ._wire import COMPOSITES, AnyWire, Composite, Rest, Sequence, Todo, Wire, done
+from ._wire import COMPOSITES, AnyWire, Composite, Rest, Sequence, Todo, Wire, done, is_to_stop
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -76,14 +76,15 @@ class Every(Composite):
     """
 
     __slots__ = ("_seconds", "_wire")
-    goes_in_rounds = True
 
     def __init__(self, seconds: float, a: AnyWire) -> None:
         check_wire(a, "Every(seconds, {wire})")
         self._seconds = check_given(seconds)
         self._wire = a
 
-    def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
+    def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+        if is_to_stop(ev):
+            return done, todo
         return self._wire, (Tick(self._seconds, self._wire, anyio.current_time(), 1), todo)
 
     def __repr__(self) -> str:

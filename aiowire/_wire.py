@@ -186,37 +186,29 @@ class Composite(Wire):
 
     __slots__ = ()
 
-    #: Whether it unfolds into rounds, of which none begins when the loop is to stop.
-    goes_in_rounds = False
+    def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+        """Give the first wire, and ``todo`` with the rest of this wire put before it.
 
-    def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
-        """Give the first wire, and ``todo`` with the rest of this wire put before it."""
+        What goes in rounds begins none when ``ev`` is to stop.
+        """
         raise NotImplementedError
 
     async def __call__(self, ev: EventLoop) -> Rest:
         """Take one step: that of the first wire."""
-        if is_over(self, ev):
-            return None
-        first, todo = expose(self.unfold(None), ev)
+        first, todo = expose(*self.unfold(None, ev), ev)
         rest = await take_step(first, ev)
         return remainder(rest, todo)
 
 
-def is_over(wire: Composite, ev: EventLoop | None) -> bool:
-    """Say whether a wire is to begin no further round: its loop is to stop.
-
-    Whoever calls a wire by hand may have no loop to give.
-    """
-    return wire.goes_in_rounds and getattr(ev, "stopping", False)
+def is_to_stop(ev: EventLoop | None) -> bool:
+    """Say whether no further round begins; who calls a wire by hand may have no loop to give."""
+    return getattr(ev, "stopping", False)
 
 
-def expose(wires: tuple[AnyWire, Todo], ev: EventLoop | None) -> tuple[AnyWire, Todo]:
-    """Unfold until the first wire is one that can only be called, or there are no more rounds."""
-    wire, todo = wires
+def expose(wire: AnyWire, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+    """Unfold until the first wire is one that can only be called."""
     while type(wire) in COMPOSITES:
-        if wire.goes_in_rounds and getattr(ev, "stopping", False):  # type: ignore[attr-defined]
-            return done, todo  # as is_over() says, without the call
-        wire, todo = wire.unfold(todo)  # type: ignore[attr-defined]
+        wire, todo = wire.unfold(todo, ev)  # type: ignore[attr-defined]
     return wire, todo
 
 
@@ -247,7 +239,7 @@ class Sequence(Composite):
         check_wires(wires, "Sequence({wire}, ...)")
         self._parts = wires
 
-    def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
+    def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
         for wire in reversed(self._parts):
             todo = (wire, todo)
         return (done, None) if todo is None else todo
@@ -266,7 +258,7 @@ class Remainder(Composite):
     def __init__(self, todo: tuple[AnyWire, Todo]) -> None:
         self._todo = todo
 
-    def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
+    def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
         first, then = self._todo
         if todo is None or then is None:
             return first, todo if then is None else then
@@ -318,15 +310,14 @@ class Repeat(Composite):
     """
 
     __slots__ = ("_n", "_wire")
-    goes_in_rounds = True
 
     def __init__(self, a: AnyWire, n: float) -> None:
         check_wire(a, "Repeat({wire}, n)")
         self._n = check_times(n)
         self._wire = a
 
-    def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
-        if self._n == 0:
+    def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+        if self._n == 0 or is_to_stop(ev):
             return done, todo
         if self._n == 1:
             return self._wire, todo
@@ -360,14 +351,13 @@ class Forever(Composite):
     """
 
     __slots__ = ("_wire",)
-    goes_in_rounds = True
 
     def __init__(self, a: AnyWire) -> None:
         check_wire(a, "Forever({wire})")
         self._wire = a
 
-    def unfold(self, todo: Todo) -> tuple[AnyWire, Todo]:
-        return self._wire, (self, todo)
+    def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
+        return (done, todo) if is_to_stop(ev) else (self._wire, (self, todo))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({name_of(self._wire)})"

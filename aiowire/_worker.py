@@ -194,7 +194,7 @@ class Worker(Coroutine[Any, Any, None]):
                 self._coro = coro
                 chain._offset = OFFSETS.setdefault(chain._offset, chain._offset)
                 return self._wait(waits_for, len(crew.coming) + 2)
-            chain._loop._chain_ended(chain)
+            chain._loop._chain_ended(chain, None)
             if chain._cancelled:  # by itself: the cancel scope is this worker's
                 return self._retire()
             if queue and monotonic() >= until:
@@ -229,7 +229,7 @@ class Worker(Coroutine[Any, Any, None]):
         if waits_for is ENDED:
             follower = self._coro if chain._handler is None else None
             self._chain = self._coro = None
-            chain._loop._chain_ended(chain)
+            chain._loop._chain_ended(chain, None)
             return self._retire() if chain._cancelled else self._serve(follower)
         # What _wait() does, without the call: this is done each time that a chain waits.
         turn.chain = None

@@ -180,7 +180,7 @@ class Restarts:
 
 def begins_with(wire: AnyWire, socket: Any) -> bool:
     """Say whether a wire begins by calling a method of the socket that receives."""
-    first: Any = expose((wire, None), None)[0]
+    first: Any = expose(wire, None, None)[0]
     function: Any = getattr(first._wire if isinstance(first, Then) else first, "_fn", first)
     while isinstance(function, partial):
         function = function.func
