@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from inspect import CO_ITERABLE_COROUTINE
-from types import GeneratorType
+from types import CoroutineType, FunctionType, GeneratorType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -157,7 +157,10 @@ is_callable: Callable[[object], bool] = callable
 
 def is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:
     """Say whether a value can be awaited; other than ``inspect.isawaitable`` it is fast."""
-    return hasattr(type(value), "__await__") or (
+    kind = type(value)
+    if kind is CoroutineType or kind is FunctionType:  # as it is most of the time
+        return kind is CoroutineType
+    return hasattr(kind, "__await__") or (
         isinstance(value, GeneratorType) and bool(value.gi_code.co_flags & CO_ITERABLE_COROUTINE)
     )
 
