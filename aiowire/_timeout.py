@@ -10,7 +10,7 @@ import anyio
 
 from ._check import check_seconds, check_wire, name_of
 from ._fork import Fork
-from ._wire import COMPOSITES, AnyWire, Composite, Rest, Sequence, Todo, Wire, done, is_to_stop
+from ._wire import COMPOSITES, AnyWire, Composite, Rest, Sequence, Todo, Wire, done
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -83,7 +83,7 @@ class Every(Composite):
         self._wire = a
 
     def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
-        if is_to_stop(ev):
+        if getattr(ev, "stopping", False):
             return done, todo
         return self._wire, (Tick(self._seconds, self._wire, anyio.current_time(), 1), todo)
 

@@ -102,7 +102,7 @@ class Watch:
         """
         wire = self.wire
         turn, copy = self._session._loop._crew.turn, self.context.copy
-        is_limited = self._session.slots is not None
+        is_limited, tells = self._session.slots is not None, self.tells
         self.is_waiting = False
         self.readiness.open(self._session.arrivals)
         is_ready = self.readiness.look(self.flags)
@@ -128,7 +128,7 @@ class Watch:
                     failure = exc
                 if rest is not None or failure is not None or not more or is_limited:
                     await self._finish(ev, context, rest, failure, more)
-                elif self.tells:
+                elif tells:
                     self.used()
                 elif self._can_notify and not self.is_stopped:
                     await self._hold(ev, place)

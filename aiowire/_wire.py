@@ -192,7 +192,8 @@ class Composite(Wire):
     def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
         """Give the first wire, and ``todo`` with the rest of this wire put before it.
 
-        What goes in rounds begins none when ``ev`` is to stop.
+        What goes in rounds begins none when ``ev`` is to stop; it is ``None``, or any other thing,
+        if somebody calls a wire by hand.
         """
         raise NotImplementedError
 
@@ -201,11 +202,6 @@ class Composite(Wire):
         first, todo = expose(*self.unfold(None, ev), ev)
         rest = await take_step(first, ev)
         return remainder(rest, todo)
-
-
-def is_to_stop(ev: EventLoop | None) -> bool:
-    """Say whether no further round begins; who calls a wire by hand may have no loop to give."""
-    return getattr(ev, "stopping", False)
 
 
 def expose(wire: AnyWire, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
@@ -320,7 +316,7 @@ class Repeat(Composite):
         self._wire = a
 
     def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
-        if self._n == 0 or is_to_stop(ev):
+        if self._n == 0 or getattr(ev, "stopping", False):
             return done, todo
         if self._n == 1:
             return self._wire, todo
@@ -360,7 +356,7 @@ class Forever(Composite):
         self._wire = a
 
     def unfold(self, todo: Todo, ev: EventLoop | None) -> tuple[AnyWire, Todo]:
-        return (done, todo) if is_to_stop(ev) else (self._wire, (self, todo))
+        return (done, todo) if getattr(ev, "stopping", False) else (self._wire, (self, todo))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({name_of(self._wire)})"

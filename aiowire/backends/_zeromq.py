@@ -66,6 +66,7 @@ class SocketReadiness(Readiness):
         """Look by ``zmq_poll``, which costs less than to read an option."""
         socket, waiters, restarts = self._socket, self._waiters, self._restarts
         sockets = [(socket, flags)]
+        may_send = flags & POLLOUT
 
         def is_ready() -> bool:
             if socket.closed:
@@ -76,7 +77,7 @@ class SocketReadiness(Readiness):
                 return False  # as wait() will say
             if waiters.all or waiters.told:
                 waiters.called()
-            if not found or found[0][1] & POLLOUT:
+            if not found or (may_send and found[0][1] & POLLOUT):
                 return bool(found)
             if waiters.receives != restarts.at_start and not restarts.pause_seconds:
                 restarts.at_start = waiters.receives
