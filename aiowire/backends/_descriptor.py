@@ -143,14 +143,18 @@ class DescriptorReadiness(Readiness):
                 return False
             try:
                 ioctl(fd, FIONREAD, count)
-                is_new = self.has_arrived or count[0] < self._last_unread
+                unread = count[0]
+                is_new = self.has_arrived or unread < self._last_unread
                 if not is_new:
                     arrivals.collect()  # there may be new input, as much as what was read
                     ioctl(fd, FIONREAD, count)  # all that had arrived by then
-                    is_new = self.has_arrived or count[0] != self._last_unread
-                unread = count[0]
+                    unread = count[0]
+                    is_new = self.has_arrived or unread != self._last_unread
                 if unread and is_new:
                     confirm(fd, 0)
+                    self.has_arrived = False
+                    self._last_unread = unread
+                    return True
             except OSError:
                 self._is_plain = False  # wait() says what is wrong, if anything is
                 return False
@@ -159,11 +163,7 @@ class DescriptorReadiness(Readiness):
                 # Or is it the end, or the mark where there was urgent input? No edge need tell of
                 # these: it may have been used up, and the urgent input been taken meanwhile.
                 self._is_plain = not left.poll(0)
-                return False
-            if is_new:
-                self.has_arrived = False
-                self._last_unread = unread
-            return is_new
+            return False
 
         return is_ready
 
