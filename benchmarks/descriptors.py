@@ -8,13 +8,17 @@ which nothing ever comes.
 from __future__ import annotations
 
 import resource
+import select
 import selectors
 import socket
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from fcntl import ioctl
+from termios import FIONREAD
 
 import anyio
 from clock import clock
@@ -169,3 +173,25 @@ class Selector(Events):
             while not is_over:
                 for key, _ in selector.select():
                     is_over = read(key.data) or is_over
+
+
+class Asking(Events):
+    """A loop that asks before each event what a poller has to know, and does nothing else.
+
+    That is how much there is to read, and whether the number is still that of the same file.
+    """
+
+    async def watch(self, busy: Sockets, idle: Sockets, read: Read) -> None:
+        """Watch sockets until the last event."""
+        sources = {source.fileno(): source for source in (*idle, *busy)}
+        count = array("i", [0])
+        with select.epoll() as ready, select.epoll() as files:
+            for number in sources:
+                ready.register(number, select.EPOLLIN)
+                files.register(number, 0)
+            is_over = False
+            while not is_over:
+                for number, _ in ready.poll():
+                    ioctl(number, FIONREAD, count)
+                    files.modify(number, 0)
+                    is_over = read(sources[number]) or is_over

@@ -41,6 +41,7 @@ TITLES = {
     "TrioUtil": "trio_util.wait_all, wait_any",
     "OldPolledMessages": "aiowire 3.1.0",
     "AddReader": "loop.add_reader",
+    "Asking": "epoll, asking as we do",
     "WaitReadable": "anyio.wait_readable",
     "Selector": "selectors",
     "AsyncioJobs": "zmq.asyncio, by hand",
@@ -147,7 +148,7 @@ def event_rows(backend: str) -> list[Row]:
     """Give the rows on descriptors: rates are compared as the time that an event takes."""
     waiting: Limits = {"WaitReadable": 1 / 0.9 if backend == "trio" else None}
     adding: Limits = {"AddReader": 1 / 0.9 if backend == "asyncio" else None}
-    peers = waiting if backend == "trio" else {**adding, **waiting}
+    peers = waiting if backend == "trio" else {**adding, "Asking": None, **waiting}
     among = "+5000"
     idle: Limits = {f"{peer}{among}": None for peer in peers}
     unjudged: Limits = dict.fromkeys(peers)
