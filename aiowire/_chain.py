@@ -52,9 +52,11 @@ COROUTINE = cast("type[Generator[Any, Any, Any]]", CoroutineType)
 #: The state of a chain that has ended, and not with a failure.
 ENDED: Literal["ended"] = "ended"
 
+#: What a follower of chains yields at the end of one. Nobody else has it, to yield it to a worker.
+OVER = object()
+
 #: The time when the slice of a chain ends that has to stop.
 AT_ONCE = float("-inf")
-
 
 new = object.__new__
 
@@ -237,8 +239,8 @@ def follow(
     :param wire: any wire
     :param ev: what the wires are called with
     :param turn: that of the thread
-    :param again: whether to yield ``ENDED`` at the end, and when sent to go on with the chain
-        whose turn it is then
+    :param again: whether to yield ``OVER`` at the end, and then to go on with the chain whose turn
+        it is when resumed
     """
     todo: Todo = None
     while True:
@@ -260,7 +262,7 @@ def follow(
             wire, todo = todo
         elif again:
             del wire, ev  # nothing that the chain had in hand is kept
-            yield ENDED
+            yield OVER
             wire, ev = turn.chain._wire, turn.chain._ev  # type: ignore[union-attr]
             continue
         else:

@@ -17,7 +17,8 @@ What is each chain's own nevertheless:
 
 To know when a chain waits, a worker has to stand between the chain's coroutine and the task. It
 is a coroutine written by hand: ``send`` and ``throw`` pass on what comes from the task, and what
-the chain's coroutine yields is what it waits for.
+the chain's coroutine yields is what it waits for. That coroutine, the *follower*, serves one chain
+after another as well: it yields ``OVER`` when one has ended, and is resumed in the next.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._chain import AT_ONCE, ENDED, SLICE, Handle, follow, follow_handled
+from ._chain import AT_ONCE, OVER, SLICE, Handle, follow, follow_handled
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -184,12 +185,12 @@ class Worker(Coroutine[Any, Any, None]):
             try:
                 waits_for = chain._context.run(coro.send, None)
             except StopIteration:
-                waits_for = ENDED
+                waits_for = OVER
             except BaseException as exc:
                 chain._loop._chain_stopped(chain, exc)
                 del chain
                 return self._retire(exc)
-            if waits_for is not ENDED:
+            if waits_for is not OVER:
                 self._chain = chain
                 self._coro = coro
                 chain._offset = OFFSETS.setdefault(chain._offset, chain._offset)
@@ -217,7 +218,7 @@ class Worker(Coroutine[Any, Any, None]):
         try:
             waits_for = chain._context.run(method, arg)
         except StopIteration:
-            waits_for = ENDED
+            waits_for = OVER
         except BaseException as exc:
             self._chain = self._coro = None
             is_own = chain._cancelled
@@ -226,7 +227,7 @@ class Worker(Coroutine[Any, Any, None]):
             return self._retire(exc, is_own)
         finally:
             del arg
-        if waits_for is ENDED:
+        if waits_for is OVER:
             follower = self._coro if chain._handler is None else None
             self._chain = self._coro = None
             chain._loop._chain_ended(chain, None)

@@ -14,7 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from aiowire import Call, EventLoop, Wire, done, never
-from aiowire._chain import Handle, this_turn
+from aiowire._chain import ENDED, Handle, this_turn
 from aiowire._worker import EAGER, Worker
 
 from .native import eager_tasks, needs_eager_tasks, on_asyncio, own_task, times_out
@@ -297,6 +297,13 @@ class Pause:
         return (yield "pause")
 
 
+class SaysEnded:
+    """Something to await that says what the state of a chain says at its end."""
+
+    def __await__(self) -> Any:
+        return (yield ENDED)
+
+
 async def test_a_worker_is_a_coroutine_that_can_be_sent_to_thrown_into_and_closed() -> None:
     log: list[Any] = []
 
@@ -323,6 +330,19 @@ async def test_a_worker_is_a_coroutine_that_can_be_sent_to_thrown_into_and_close
         ev.cancel()
     assert log == ["sent", "thrown", ("closed", "in the chain")]
     assert here.get() == "nowhere"
+
+
+async def test_what_a_chain_waits_for_is_not_taken_for_its_end() -> None:
+    async def wire(ev: EventLoop) -> None:
+        await SaysEnded()
+
+    async with EventLoop() as ev:
+        handle = ev.start(wire)
+        worker = Worker(ev._crew)
+        assert next(iter(worker)) is ENDED
+        assert not handle.done
+        worker.close()
+        ev.cancel()
 
 
 async def test_a_worker_without_a_chain_can_be_closed() -> None:
