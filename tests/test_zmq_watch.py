@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from anyio.lowlevel import checkpoint
 
 import aiowire
 import aiowire.zmq
-from aiowire import Call, EventLoop, Poller, UnhandledException
+from aiowire import Call, EventLoop, Poller, UnhandledException, _watch, never
 from aiowire._watch import Session
-from aiowire.backends import Readiness, _waiters
+from aiowire.backends import Readiness, _calls, _uses, _waiters
 from aiowire.backends._owned import FORKED
 
 from .support import Log, immediately, note, pair, pipe, polling, run_to_end, settle
@@ -174,6 +175,82 @@ async def test_a_call_in_another_loop_leaves_the_task_that_listens_its_net(
                 patch.setattr(_waiters, "is_running", lambda token: False)
                 source.get(zmq.EVENTS)
             assert source._waiters._is_listening
+
+
+# Who looks although nobody has told.
+
+
+class Observed(_calls.Calls):
+    """Those who wait for a socket; a poller looks often, and notes that."""
+
+    looks, listens = Log(), Log()
+
+    def inspect(self) -> None:
+        self.looks.append(self)
+        super().inspect()
+
+    async def _listen(self, seconds: float) -> None:
+        self.listens.append(seconds)
+        await super()._listen(seconds)
+
+
+@pytest.fixture
+def observed(monkeypatch: pytest.MonkeyPatch) -> type[Observed]:
+    monkeypatch.setattr(_waiters, "RECHECK", 0.004)
+    monkeypatch.setattr(_watch, "CHECK_SECONDS", 0.004)
+    monkeypatch.setattr(Observed, "looks", Log())
+    monkeypatch.setattr(Observed, "listens", Log())
+    monkeypatch.setattr(aiowire.zmq._socket, "Calls", Observed)
+    monkeypatch.setattr(_uses, "Calls", Observed)
+    return Observed
+
+
+@contexts
+async def test_a_silent_socket_is_looked_at_by_the_poller_alone(
+    make_context: Any, observed: type[Observed]
+) -> None:
+    """For the task of each socket to do that would cost ten times as much."""
+    with connected(make_context) as (source, _):
+        async with polling({source: note(Log())}):
+            await observed.looks.reach(50)
+    assert observed.listens[-1] == math.inf
+    assert len(observed.listens) <= 5  # a plain one after 1, 2 and 4 ms, too
+
+
+async def test_when_the_poller_has_ended_the_task_that_listens_looks_again(
+    observed: type[Observed],
+) -> None:
+    log = Log()
+
+    async def receive() -> None:
+        log.append(await source.recv())
+
+    with connected(aiowire.zmq.Context) as (source, peer):
+        shadow = zmq.Socket.shadow(source.underlying)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await parked(source)
+            async with polling({source: never}):
+                while math.inf not in observed.listens:
+                    await observed.listens.reach(len(observed.listens) + 1)
+            peer.send(b"hidden")
+            shadow.get(zmq.EVENTS)
+            await immediately(lambda: log.reach(1), 5)
+        assert source.missed_edges == 1
+
+
+async def test_what_the_poller_finds_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watch, "CHECK_SECONDS", 0.004)
+    log = Log()
+    with connected(aiowire.zmq.Context) as (source, peer):
+        shadow = zmq.Socket.shadow(source.underlying)
+        async with polling({source: Call(source.recv) >> Call(log.append, 0)}):
+            for n in (1, 2, 3):
+                await parked(source)
+                peer.send(b"hidden")
+                shadow.get(zmq.EVENTS)
+                await immediately(lambda n=n: log.reach(n), 5)
+                assert source.missed_edges == n
 
 
 # What is not seen.

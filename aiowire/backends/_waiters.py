@@ -53,7 +53,8 @@ The price
 While tasks wait each call costs one look, about a microsecond; nothing while none does. And who
 calls behind the back of this object, through a shadow of the socket or its C handle, must say so
 (:meth:`Waiters.refresh`). In case that they do not, the leader looks every :data:`RECHECK` seconds,
-and counts what it finds that way (:attr:`Waiters.missed_edges`).
+or a poller does for all its sockets at once, which costs a tenth (:meth:`Waiters.inspect`). What is
+found that way is counted (:attr:`Waiters.missed_edges`).
 
 The descriptor that the leader waits for is a duplicate, which is no one else's: nothing else can be
 registered for its number. To wake the leader it is told that this descriptor is being closed, which
@@ -147,6 +148,7 @@ class Waiters(Owned):
         self.told: list[Callable[[], object]] = []  # who else is called after each call
         #: After how many seconds the leader looks although nobody has told it to; they double.
         self.first_recheck = self.longest_recheck = RECHECK
+        self._inspectors = 0  # how many others do that each RECHECK seconds, such as pollers
         #: Whether the socket has to receive and to send in turns, as REQ and REP do.
         self.takes_turns = False
         #: How often the socket was found ready without anybody having told.
@@ -201,7 +203,8 @@ class Waiters(Owned):
             await self._spin(waiter)
         while not waiter.is_woken and self._end is None:
             if self._leader is waiter:
-                await self._listen(min(recheck, self._retry) if self._refused else recheck)
+                seconds = math.inf if self._inspectors and recheck >= RECHECK else recheck
+                await self._listen(min(seconds, self._retry) if self._refused else seconds)
                 recheck = min(2 * recheck, self.longest_recheck)
             else:
                 waiter.event = anyio.Event()
@@ -251,11 +254,24 @@ class Waiters(Owned):
             self._retry = RETRY
         else:
             self._retry = min(2 * self._retry, LONGEST_RETRY)
-            if not has_input(self._fd):
-                before = self._awake
-                self.refresh()
-                self.missed_edges += self._awake > before
+            self.inspect()
         self._edges += 1
+
+    def inspect(self) -> None:
+        """Look although nobody has told, and count what was missed."""
+        if self.all and self._end is None and not has_input(self._fd):
+            before = self._awake
+            self.refresh()
+            self.missed_edges += self._awake > before
+
+    def begin_to_inspect(self) -> None:
+        """Leave it to the caller to :meth:`inspect` every :data:`RECHECK` seconds."""
+        self._inspectors += 1
+
+    def cease_to_inspect(self) -> None:
+        """Let the leader do so again."""
+        self._inspectors -= 1
+        self._stop_listening()
 
     def _stop_listening(self) -> None:
         """Let the leader go on; in another event loop it cannot be told, and looks by itself."""

@@ -4,8 +4,8 @@ A poller is one of those who wait for a socket, by the protocol of ``_waiters.py
 nothing from it. What that protocol asks for, a look after each call, an awaitable socket does by
 itself. Of a plain one the calls are seen that are made by the same object (``_uses.py``). What is
 not seen is made up for by time: the poller looks again after 1, 2, 4 … ms, up to ``interval``, so
-that a message is hidden for no longer than the socket had been silent, and a socket that stays
-silent costs next to nothing.
+that a message is hidden for no longer than the socket had been silent. From half a second on that
+is done for all sockets in one go, and a socket that stays silent costs next to nothing.
 """
 
 from __future__ import annotations
@@ -56,8 +56,10 @@ class SocketReadiness(Readiness):
             longest = min(self._waiters.longest_recheck, self._interval)
             self._waiters.longest_recheck = longest
             self._waiters.first_recheck = min(FIRST_LOOK, longest)
+        self._waiters.begin_to_inspect()
 
     def close(self) -> None:
+        self._waiters.cease_to_inspect()
         self._waiters.called()  # the last step may have taken a wake-up, unseen
         if self._uses is not None:
             self._uses.leave()
@@ -127,6 +129,7 @@ class SocketReadiness(Readiness):
         return bool(self._events() & flags)
 
     def check(self) -> None:
+        self._waiters.inspect()
         self._events()
 
     def _events(self) -> int:
