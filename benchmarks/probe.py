@@ -58,14 +58,15 @@ def backend_of(name: str) -> dict[str, Any]:
     return {"backend": name}
 
 
-def lengthen_slices() -> None:
-    """Let a chain of ours run for a minute: where each takes much longer the clock would end it.
+def be_patient() -> None:
+    """Have ours take a minute for what is a moment, where all takes much longer than it does.
 
-    That happens every millisecond otherwise, and would come after a few operations.
+    Else a chain would give way after a few steps, and workers that arrive late be taken for a sign
+    that more are needed.
     """
     from aiowire import _crew, _worker
 
-    _crew.SLICE = _worker.SLICE = 60.0
+    _crew.SLICE = _worker.SLICE = _crew.PATIENCE = 60.0
 
 
 def main(name: str, backend: str, idle: str, pace: str = "") -> None:
@@ -74,7 +75,7 @@ def main(name: str, backend: str, idle: str, pace: str = "") -> None:
     :param pace: "slowly" where the process is run by a tool that counts
     """
     if pace and not name.startswith("Old"):
-        lengthen_slices()
+        be_patient()
     (kind,) = (getattr(module, name) for module in MODULES if hasattr(module, name))
     contender = kind(int(idle)) if kind is contenders.Old else kind()
     parked = 0 if kind is contenders.Old else int(idle)
