@@ -48,7 +48,6 @@ class EventLoop(Stoppable):
     _background: dict[Handle, None] | None  # chains that the block does not wait for
     _timed_out = _cancelled = _is_winding = False
     _stop_deadline: float = INFINITY  # when the grace of stop() is over
-
     _crew: Crew
     _host: int  # the task that is in the block
     _outside: EventLoop | None  # whose block that task is in, too
