@@ -217,6 +217,13 @@ async def test_a_silent_socket_is_looked_at_by_the_poller_alone(
     assert len(observed.listens) <= 5  # a plain one after 1, 2 and 4 ms, too
 
 
+async def test_where_nobody_waits_nothing_can_be_missed() -> None:
+    with connected(aiowire.zmq.Context) as (source, peer):
+        peer.send(b"x")
+        source._waiters.inspect()
+        assert source.missed_edges == 0
+
+
 async def test_when_the_poller_has_ended_the_task_that_listens_looks_again(
     observed: type[Observed],
 ) -> None:
