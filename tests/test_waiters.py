@@ -114,11 +114,14 @@ async def test_a_script_finds_each_part_that_is_missing(
 async def test_all_scripts_find_each_part_that_is_missing(
     mutant: type[Calls], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody tells where to look; without stress, only among the scripts that begin likewise."""
+    """Nobody tells where to look; without stress, only among the scripts that begin likewise.
+
+    Trio shuffles tasks, so each of these few is tried often.
+    """
     monkeypatch.setattr("aiowire.zmq._socket.Calls", mutant)
     killer = KILLERS[mutant.__name__]
     scripts = all_scripts(len(killer)) if STRESS else endings(killer, 2)
-    several_times = (each for script in scripts for each in [script] * (1 if STRESS else 5))
+    several_times = (each for script in scripts for each in [script] * (1 if STRESS else 25))
     fault = await first_fault(itertools.islice(several_times, 150_000))
     assert fault is not None
     print(f"{mutant.__name__}: script {fault[0]}, {fault[1]}: {fault[2]}")
