@@ -209,7 +209,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> type[Observed]:
 async def test_a_silent_socket_is_looked_at_by_the_poller_alone(
     make_context: Any, observed: type[Observed]
 ) -> None:
-    """For the task of each socket to do that would cost ten times as much."""
+    """To wake the task of each socket for that would cost more."""
     with connected(make_context) as (source, _):
         async with polling({source: note(Log())}):
             await observed.looks.reach(50)

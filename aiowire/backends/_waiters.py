@@ -53,7 +53,7 @@ The price
 While tasks wait each call costs one look, about a microsecond; nothing while none does. And who
 calls behind the back of this object, through a shadow of the socket or its C handle, must say so
 (:meth:`Waiters.refresh`). In case that they do not, the leader looks every :data:`RECHECK` seconds,
-or a poller does for all its sockets at once, which costs a tenth (:meth:`Waiters.inspect`). What is
+or a poller does for all its sockets at once, which costs less (:meth:`Waiters.inspect`). What is
 found that way is counted (:attr:`Waiters.missed_edges`).
 
 The descriptor that the leader waits for is a duplicate, which is no one else's: nothing else can be
