@@ -121,7 +121,7 @@ class Fork:
     _open: int  # how many branches are not over
     _all_ended: anyio.Event | None
 
-    def __init__(self, ev: EventLoop, by_end: bool = False) -> None:
+    def __init__(self, ev: EventLoop, *, by_end: bool = False) -> None:
         self._is_decided = self._is_cancelled = self._is_hosted = False
         self._all_ended = None
         self._branches = ()
